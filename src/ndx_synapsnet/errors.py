@@ -1,0 +1,40 @@
+"""The one error that people see: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input: the message names the file or object, the fault and the remedy.
+
+    The command line prints it without a traceback and exits with code 2.
+
+    Parameters
+    ----------
+    what : str
+        The fault, as a clause without a final full stop.
+    where : str, optional
+        The file, and the object inside it, that is at fault.
+    remedy : str, optional
+        What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        message = f"{where}: {what}" if where else what
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+
+
+def missing_extra(package: str, extra: str) -> InputError:
+    """Return the error for an optional package that is not installed.
+
+    Parameters
+    ----------
+    package : str
+        The package whose import failed.
+    extra : str
+        The extra of ndx-synapsnet that installs it.
+    """
+    return InputError(
+        f"this needs the package {package}, which is not installed",
+        remedy=f"Install it with: pip install 'ndx-synapsnet[{extra}]'",
+    )
