@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from ndx_synapsnet.session import Connectivity, FitResult, Forecast, Normalization, Scores, Session
+from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +23,64 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real recordings are not beside this checkout (NDX_SYNAPSNET_SHARED can name their folder)")
     return folder
+
+
+def _random_session(seed: int = 0, n: int = 12, t: int = 500) -> Session:
+    config = PaperNetworkConfig(n_neurons=3 * n, n_recorded=n, n_samples=t, seed=seed)
+    return simulate_paper_network(config).session
+
+
+def _random_result(session: Session, seed: int = 0) -> FitResult:
+    """Return a result with every field filled by random numbers of the right shapes: nothing is learned."""
+    rng = np.random.default_rng(seed)
+    n, t = session.activity.shape
+    split = np.repeat(np.array([1, 2, 3], np.uint8), [t * 8 // 10, t // 10, t - t * 8 // 10 - t // 10])
+    test = np.flatnonzero(split == 3)[5:]
+    mean, std = session.activity.mean(1), session.activity.std(1)
+    noisy = session.activity[:, test].T + rng.normal(size=(len(test), n))
+
+    def scores(quality: float) -> Scores:
+        return Scores(correlation=rng.normal(quality, 0.1, n), mse=rng.normal(1 - quality**2, 0.05, n))
+
+    def matrix(method: str) -> Connectivity:
+        weights = rng.normal(size=(n, n)) * (1 - np.eye(n))
+        return Connectivity(weights=weights, method=method, description=f"random {method}", lag_seconds=session.period)
+
+    return FitResult(
+        run_id="0123456789abcdef",
+        model="synapsnet",
+        config={"recipe": "default", "train": {"epochs": 2, "seed": seed}},
+        neurons=session.neurons,
+        modality=session.modality,
+        activity_kind=session.activity_kind,
+        unit=session.unit,
+        period=session.period,
+        behavior_names=session.behavior_names,
+        split=split,
+        normalization=Normalization(mean, std, session.behavior.mean(1), session.behavior.std(1)),
+        embeddings=rng.normal(size=(n, 4)),
+        connectivity={name: matrix(name) for name in ("effective", "raw", "ridge_var")},
+        forecast=Forecast(values=noisy, index=test, times=session.times[test], split=split[test]),
+        scores={"synapsnet": scores(0.4), "mean": Scores(np.full(n, np.nan), np.ones(n)), "ar": scores(0.2)},
+        training={
+            "epoch": np.arange(3.0),
+            "train_loss": np.array([1.2, 1, 0.9]),
+            "validation_mse": np.array([1.1, 0.9, 1]),
+        },
+        weights={"gru.weight": rng.normal(size=(3, 2)).astype(np.float32)},
+        verdict="SynapsNet forecasts better than the mean.",
+        trustworthy=True,
+        provenance={"seed": seed, "source": dict(session.provenance), "software": {"numpy": np.__version__}},
+    )
+
+
+@pytest.fixture
+def session() -> Session:
+    """A small simulated recording."""
+    return _random_session()
+
+
+@pytest.fixture
+def result(session: Session) -> FitResult:
+    """A result of random numbers that fits `session`."""
+    return _random_result(session)
