@@ -197,7 +197,7 @@ class Session(_Comparable):
             raise ValueError("times do not increase")
         if not np.isfinite(self.period) or self.period <= 0:
             raise ValueError(f"period is {self.period}, expected a positive number of seconds")
-        if not np.isfinite(activity[:, valid]).all():
+        if not all(np.isfinite(row[valid]).all() for row in activity):  # row by row: no copy of it all
             raise ValueError("activity is not finite in samples marked valid")
         names = tuple(self.behavior_names)
         _set(

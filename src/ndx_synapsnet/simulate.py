@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
 from .session import Connectivity, Neurons, Session
 
 
@@ -151,7 +151,7 @@ def _placement(config: PaperNetworkConfig, rng: np.random.Generator) -> NDArray[
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if np.minimum(middle * chance, 1).sum() < wanted else (low, middle)
-    return rng.random((n, n)) < high * chance
+    return np.asarray(rng.random((n, n)) < high * chance)
 
 
 def mandelbrot_image(size: int, iterations: int = 40) -> NDArray[np.float64]:
@@ -194,7 +194,7 @@ def _as_session(
     names = tuple(f"behavior_{k}" for k in range(config.n_behavior))
     return Session(
         activity=activity,
-        times=np.arange(t) * config.period,
+        times=np.arange(t, dtype=np.float64) * config.period,
         period=config.period,
         segment=np.zeros(t, np.int32),
         valid=np.ones(t, bool),
@@ -209,7 +209,7 @@ def _as_session(
             "format": "simulation",
             "reader": "simulation",
             "read_config": asdict(config),
-            "identifier": f"ndx-synapsnet-{__version__}-simulation-{config.seed}",
+            "identifier": f"ndx-synapsnet-{version('ndx-synapsnet')}-simulation-{config.seed}",
             "session_id": f"simulation-{config.seed}",
             "session_description": "Simulated recording with known wiring (SynapsNet paper, section 3.2)",
             "session_start_time": datetime(1970, 1, 1, tzinfo=timezone.utc).isoformat(),

@@ -1,0 +1,1 @@
+"""Who the neurons are: ids, positions, regions, cell types and what recognises them elsewhere."""

@@ -1,0 +1,58 @@
+"""NWB in Zarr (the extra ``zarr``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import InputError, missing_extra
+from .opened import OpenedFile, collected_warnings
+from .version import require_nwb2
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether the folder `path` is the root of a Zarr store."""
+    return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+
+
+def _stored_version(path: Path) -> str:
+    attributes = path / ".zattrs"
+    try:
+        stored = json.loads(attributes.read_text()) if attributes.is_file() else {}
+    except ValueError as error:
+        raise InputError("the store's attributes are damaged", where=str(attributes)) from error
+    return require_nwb2(stored.get("nwb_version"), stored.get("neurodata_type"), where=str(path))
+
+
+@contextmanager
+def open_zarr(path: Path) -> Iterator[OpenedFile]:
+    """Open an NWB-Zarr folder read-only.
+
+    Raises
+    ------
+    InputError
+        If hdmf-zarr is not installed, or the store is not NWB 2 or refused by it.
+    """
+    if (path / "zarr.json").is_file():
+        raise InputError(
+            "this is a Zarr 3 store", where=str(path), remedy="NWB is read from Zarr 2 stores and HDF5 files"
+        )
+    version = _stored_version(path)
+    io = None
+    try:
+        with collected_warnings() as messages:
+            try:
+                from hdmf_zarr import NWBZarrIO
+            except ImportError as error:
+                raise missing_extra("hdmf-zarr", "zarr") from error
+            try:
+                io = NWBZarrIO(path=str(path), mode="r", load_namespaces=True)
+                nwbfile = io.read()
+            except Exception as error:  # zarr, hdmf and pynwb raise many kinds on a malformed store
+                raise InputError(f"hdmf-zarr cannot read the store ({error})", where=str(path)) from error
+        yield OpenedFile(str(path), "zarr", nwbfile, version, tuple(messages))
+    finally:
+        if io is not None:
+            io.close()
