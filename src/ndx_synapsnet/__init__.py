@@ -1,3 +1,48 @@
-"""ndx-synapsnet: learn who drives whom in a recorded population, from NWB, into NWB."""
+"""ndx-synapsnet: learn who drives whom in a recorded population, from NWB, into NWB.
 
-__version__ = "0.1.0"
+Importing the package registers the neurodata types and loads no torch; everything else is loaded when first used.
+"""
+
+from importlib.metadata import version
+
+import lazy_loader
+
+from .nwb.types import (
+    ActivityForecast,
+    FitProvenance,
+    FunctionalConnectivity,
+    InputCurrents,
+    NeuronEmbeddings,
+    SynapsNetFit,
+)
+
+__version__ = version("ndx-synapsnet")
+
+__getattr__, _, _names = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "errors": ["InputError"],
+        "experiment": ["ExperimentConfig", "fit", "load_config", "predict"],
+        "metrics": ["lagged_correlation", "recovery"],
+        "nwb.original": ["read_original"],
+        "nwb.readers": ["ReadConfig", "inspect", "read_session"],
+        "nwb.recording": ["write_recording"],
+        "nwb.results": ["read_result", "write_result"],
+        "session": ["FitResult", "Neurons", "Session"],
+        "simulate": ["PaperNetworkConfig", "simulate_paper_network"],
+    },
+)
+
+__all__ = [
+    "ActivityForecast",
+    "FitProvenance",
+    "FunctionalConnectivity",
+    "InputCurrents",
+    "NeuronEmbeddings",
+    "SynapsNetFit",
+    *_names,
+]
+
+
+def __dir__() -> list[str]:
+    return __all__

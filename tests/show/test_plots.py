@@ -35,6 +35,14 @@ def test_matrices_are_grouped_by_region(result: FitResult, session: Session) -> 
     np.testing.assert_array_equal(view.matrices[0], expected)
 
 
+@pytest.mark.parametrize("regions", [["V1"] * 12, [f"region {i}" for i in range(12)]])
+def test_labels_that_make_no_groups_are_passed_over(result: FitResult, regions: list[str]) -> None:
+    named = replace(result, neurons=replace(result.neurons, region=np.array(regions)))
+    view = connectivity_view(named)
+    assert view.groups == ()
+    np.testing.assert_array_equal(view.matrices[0], result.connectivity["effective"].weights)
+
+
 def test_correlation_matrix_matches_numpy_and_survives_constants(session: Session) -> None:
     activity = session.activity.copy()
     activity[3] = 7.0

@@ -21,6 +21,9 @@ PREDICTOR_NAMES = {
 }
 
 
+_MOST_GROUPS = 24  # names that fit along a matrix
+
+
 @dataclass(frozen=True)
 class MatrixView:
     """Square matrices [target, source] in one common order of the neurons."""
@@ -64,11 +67,15 @@ class ScoreRow:
 def order_by_group(result: FitResult) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int], ...]]:
     """Return the order of the neurons by region (else cell type), and the groups' places in it.
 
-    Neurons keep their order within a group; without regions or cell types the order is the file's.
+    Neurons keep their order within a group. Labels that make no groups one could see (one for all, or about one a
+    neuron) are passed over; without any, the order is the file's.
     """
-    labels = result.neurons.region if result.neurons.region is not None else result.neurons.cell_type
-    if labels is None or len(np.unique(labels)) < 2:
-        return np.arange(len(result.neurons)), ()
+    n = len(result.neurons)
+    candidates = (result.neurons.region, result.neurons.cell_type)
+    usable = [c for c in candidates if c is not None and 2 <= len(np.unique(c)) <= min(n // 2, _MOST_GROUPS)]
+    if not usable:
+        return np.arange(n), ()
+    labels = usable[0]
     order = np.argsort(labels, kind="stable")
     names, first = np.unique(labels[order], return_index=True)
     last = [*first[1:], len(order)]
@@ -144,7 +151,7 @@ def trace_view(result: FitResult, session: Session | None = None, *, neurons: in
     mean, std = result.normalization.activity_mean[chosen], result.normalization.activity_std[chosen]
 
     def scaled(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        return ((rows - mean) / std).T.astype(np.float64)
+        return np.asarray(((rows - mean) / std).T, np.float64)
 
     true = None if session is None else scaled(session.activity[np.ix_(chosen, result.forecast.index[stretch])].T)
     return TraceView(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..nwb.readers.description import Contents
 from ..session import FitResult
 from .compute import score_table
 
@@ -52,6 +54,157 @@ def grid(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     for row in rows:
         table.add_row(*(escape(_printable(cell)) for cell in row))
     return table
+
+
+def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
+    """Return everything that `show` prints of one run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the run in its file.
+    fitted : FitResult
+        The run.
+    edges : int
+        How many of the strongest connections to list.
+    """
+    made, source = fitted.provenance, fitted.provenance.get("source", {})
+    training = fitted.training
+    best = int(np.nanargmin(training["validation_mse"])) if len(training.get("validation_mse", ())) else None
+    facts = {
+        "source": source.get("uri"),
+        "subject": (source.get("subject") or {}).get("subject_id"),
+        "session": source.get("session_id"),
+        "activity": f"{fitted.activity_kind} ({fitted.unit}), {fitted.period:.4g} s a sample",
+        "neurons": f"{len(fitted.neurons)}, {len(made.get('set_aside', []))} more set aside",
+        "samples": f"{len(fitted.split)}, of which {len(fitted.forecast.times)} forecasts are stored",
+        "behaviour": fitted.behavior_names,
+        "connectivity": [f"{key} ({matrix.method})" for key, matrix in fitted.connectivity.items()],
+        "recipe": fitted.config.get("recipe"),
+        "seed": made.get("seed"),
+        "best epoch": None if best is None else f"{training['epoch'][best]:.0f} of {len(training['epoch'])}",
+        "made by": [f"{package} {number_}" for package, number_ in made.get("software", {}).items()],
+        "finished": made.get("finished"),
+        "interrupted": "yes: the best epoch until then" if made.get("interrupted") else None,
+        "notes": list(source.get("notes", ())),
+    }
+    items: list[Any] = [pairs(f"Run {name}", facts), scores(fitted)]
+    if "effective" in fitted.connectivity and edges > 0:
+        items.append(strongest(fitted, edges))
+    return [*items, fitted.verdict]
+
+
+def strongest(fitted: FitResult, edges: int) -> Table:
+    """Return the connections of largest absolute effective weight, a neuron's own left out."""
+    weights = fitted.connectivity["effective"].weights.astype(np.float64)
+    np.fill_diagonal(weights, 0.0)
+    places = np.argsort(-np.abs(weights), axis=None, kind="stable")[:edges]
+    region = fitted.neurons.region
+
+    def label(row: int) -> str:
+        where = f" ({region[row]})" if region is not None and region[row] else ""
+        return f"{fitted.neurons.id[row]}{where}"
+
+    rows = [
+        [label(int(source)), label(int(target)), number(weights[target, source])]
+        for target, source in zip(*np.unravel_index(places, weights.shape), strict=True)
+        if weights[target, source] != 0
+    ]
+    note = "" if fitted.trustworthy else ": NOT TO BE READ, see the verdict"
+    return grid(f"Strongest connections{note}", ["source", "target", "effective weight"], rows)
+
+
+def contents(found: Contents) -> list[Any]:
+    """Return what `inspect` prints of a file: what is read by default, and everything else that it offers."""
+    about = found.about
+    chosen = None
+    if found.adapter is not None and found.n_neurons is not None:
+        samples = "" if found.n_samples is None else f" x {found.n_samples} samples"
+        period = "" if found.period is None else f" of {found.period:.4g} s"
+        length = "" if found.duration is None else f" = {duration(found.duration)}"
+        chosen = f"{found.adapter}: {found.n_neurons} neurons{samples}{period}{length}"
+    facts = {
+        "format": f"NWB {found.nwb_version}, {found.format}",
+        "session": about.get("session_id"),
+        "subject": (about.get("subject") or {}).get("subject_id"),
+        "description": about.get("session_description"),
+        "read by default": chosen,
+        "activity": found.activity_kind,
+        "notes": list(found.notes),
+    }
+    items: list[Any] = [pairs(found.uri, facts)]
+    if found.series:
+        rows = [
+            [
+                s.path,
+                s.kind,
+                s.unit,
+                _shape(s.shape),
+                _several(s.n_accepted, s.n_rois),
+                _hertz(s.period),
+                _star(s.default),
+            ]
+            for s in found.series
+        ]
+        columns = ["ROI series", "kind", "unit", "shape", "accepted ROIs", "Hz", "default"]
+        items.append(grid("Calcium imaging", columns, rows))
+    if found.units is not None:
+        u = found.units
+        row = [
+            u.path,
+            _several(u.n_default, u.n_units),
+            "-" if u.n_spikes is None else u.n_spikes,
+            ", ".join(u.columns),
+        ]
+        items.append(grid("Sorted units", ["table", "kept by default", "spikes", "columns"], [row]))
+    if found.behaviors:
+        rows = [[b.path, b.unit, _shape(b.shape), _hertz(b.period), _star(b.default)] for b in found.behaviors]
+        items.append(grid("Behaviour", ["series", "unit", "shape", "Hz", "default"], rows))
+    if found.epochs:
+        epochs: list[list[Any]] = [
+            [e.path, e.n_rows, e.start, e.stop, e.seconds, ", ".join(e.columns)] for e in found.epochs
+        ]
+        items.append(grid("Epochs", ["table", "rows", "from (s)", "to (s)", "inside (s)", "columns"], epochs))
+    if found.neurons is not None:
+        known = {
+            "regions": _counts(found.neurons.regions),
+            "cell types": _counts(found.neurons.cell_types),
+            "positions": "yes" if found.neurons.has_position else "no",
+            "identity columns": found.neurons.identity_columns,
+        }
+        items.append(pairs("Neurons read by default", known))
+    if found.other:
+        rows = [[o.path, o.type, "" if o.shape is None else _shape(o.shape)] for o in found.other]
+        items.append(grid("Also in the file", ["object", "type", "shape"], rows))
+    return items + [f"Problem: {problem}" for problem in found.problems]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _several(some: int | None, all_: int) -> str:
+    return f"{all_}" if some is None else f"{some} of {all_}"
+
+
+def _hertz(period: float | None) -> str:
+    return "-" if not period else f"{1 / period:.4g}"
+
+
+def _star(chosen: bool) -> str:
+    return "yes" if chosen else ""
+
+
+def _counts(counts: dict[str, int]) -> list[str]:
+    return [f"{name or 'unknown'} ({count})" for name, count in counts.items()]
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people."""
+    for size, unit in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
 
 
 def _printable(value: Any) -> str:

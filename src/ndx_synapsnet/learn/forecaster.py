@@ -1,0 +1,85 @@
+"""The contract that every model keeps, and forecasting a series with it.
+
+A forecaster is made for given sessions: its constructor takes the list of `Windows` it will see, and a session is
+named by its index in that list. Letters: B batch, N neurons, n forecast samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .windows import Batch, Windows
+
+# Window x neuron columns that one forward pass without gradient may hold: some MB per hidden unit and gate.
+_COLUMNS = 16_384
+
+
+class Forecaster(nn.Module):
+    """Forecasts the next sample of every neuron; fitted by gradient of `loss` unless it is a `Solver`."""
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return the forecast (B, N) of a batch's target, z-scored."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return what training minimises, a scalar: the mean squared error unless overridden."""
+        return nn.functional.mse_loss(self.predict(batch), batch.target)
+
+    def connectivity(self, session: int) -> NDArray[np.float32] | None:
+        """Return what the model holds to be session's connectivity, (N, N) [target, source], or None."""
+        return None
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Amend the parameters after a gradient step, such as by a proximal map; nothing unless overridden."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Forecast, so that the module can be called."""
+        return self.predict(batch)
+
+
+class Solver(Forecaster):
+    """A forecaster in closed form, or with a loop of its own; keeps its answer in buffers."""
+
+    def solve(self, windows: Sequence[Windows]) -> None:
+        """Fit to the training windows of `windows`, choosing any strength on the validation windows."""
+        raise NotImplementedError
+
+
+def predict_series(
+    forecaster: Forecaster, windows: Windows, indices: Tensor, *, batch_size: int | None = None
+) -> NDArray[np.float32]:
+    """Forecast the samples `indices` of one session, in evaluation mode and without gradient.
+
+    Parameters
+    ----------
+    forecaster : Forecaster
+        On the same device as the windows.
+    windows : Windows
+        The session.
+    indices : torch.Tensor
+        (n,) samples, as in ``windows.targets["test"]``.
+    batch_size : int, optional
+        Windows forecast at once; by default as many as keep about 16,000 window x neuron columns.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, N) z-scored forecast.
+    """
+    size = batch_size or max(1, _COLUMNS // windows.n_neurons)
+    series = np.empty((len(indices), windows.n_neurons), np.float32)
+    training = forecaster.training
+    forecaster.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(indices), size):
+                chosen = indices[start : start + size]
+                series[start : start + size] = forecaster.predict(windows.batch(chosen)).cpu().numpy()
+    finally:
+        forecaster.train(training)
+    return series

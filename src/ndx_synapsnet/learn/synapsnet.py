@@ -1,0 +1,339 @@
+"""SynapsNet: a connectivity matrix a session, an embedding a neuron, and one decoder for all (paper, section 2).
+
+    x̂_i(t+1) = f(x_i[t-W+1..t], I_i[t-W+1..t], b[t-W+1..t], e_i),   I = A X
+
+Letters: B batch, N neurons of a session, M unique neurons of all sessions, W window, K behaviours, D embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .decoders import DECODERS
+from .decoders.decoder import DecoderShape
+from .forecaster import Forecaster
+from .windows import Batch, Windows
+
+_GAIN_WINDOWS = 2_000  # training windows over which a gain is averaged, evenly spaced
+_COLUMNS = 16_384  # windows x neurons in one pass for the gain
+
+
+@dataclass(frozen=True)
+class SynapsNetConfig:
+    """The model; the defaults are the paper's (appendix A.1), but for the diagonal."""
+
+    decoder: str = "gru"
+    """A key of `decoders.DECODERS`."""
+    hidden: int = 40
+    """Hidden units of the decoder; a transformer's width."""
+    layers: int = 1
+    """Of a transformer; the recurrent decoders have one."""
+    heads: int = 4
+    """Of a transformer's attention."""
+    embedding: int = 32
+    """D, length of a neuron's embedding."""
+    dropout: float = 0.1
+    """On the decoder's last hidden state before the readout, the one place between layers of the paper's network;
+    in a transformer at the usual places."""
+    penalty: Literal["frobenius", "frobenius_squared", "l1"] = "frobenius"
+    """What `penalty_weight` multiplies, of the batch's own matrix A: its Frobenius norm, as the paper's formula reads;
+    the square of it; or the sum of a target's absolute weights, averaged over targets as the error is, by a proximal
+    step after Adam's that sets small weights to exactly 0."""
+    penalty_weight: float = 1e-3
+    """λ. The error is a mean over neurons and the Frobenius norm is not: the same λ weighs more on more neurons."""
+    diagonal: Literal["mask", "keep"] = "mask"
+    """Whether A_ii is held at 0 or learned. The paper sums over all neurons (``keep``); a free diagonal is a second
+    path for a neuron's own history. Without previous activity it is always held at 0, or it would leak it back."""
+    use_embedding: bool = True
+    """Ablation of the neuron embeddings (paper, Table 2)."""
+    use_activity: bool = True
+    """Ablation of each neuron's own previous activity."""
+    use_connectivity: bool = True
+    """Ablation of the input current."""
+    use_behavior: bool = True
+    """Ablation of behaviour."""
+
+    def __post_init__(self) -> None:
+        if self.decoder not in DECODERS:
+            raise ValueError(f"decoder is {self.decoder!r}, expected one of {', '.join(DECODERS)}")
+        for name in ("hidden", "layers", "heads", "embedding"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.decoder == "transformer" and self.hidden % self.heads:
+            raise ValueError(f"hidden is {self.hidden}, expected a multiple of the {self.heads} heads")
+        if self.decoder != "transformer" and self.layers != 1:
+            raise ValueError(f"layers is {self.layers}; the decoder {self.decoder} has 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and below 1")
+        if self.penalty not in ("frobenius", "frobenius_squared", "l1"):
+            raise ValueError(f"penalty is {self.penalty!r}, expected 'frobenius', 'frobenius_squared' or 'l1'")
+        if not 0 <= self.penalty_weight < float("inf"):
+            raise ValueError(f"penalty_weight is {self.penalty_weight}, expected 0 or more")
+        if self.diagonal not in ("mask", "keep"):
+            raise ValueError(f"diagonal is {self.diagonal!r}, expected 'mask' or 'keep'")
+        if not (self.use_activity or self.use_connectivity):
+            raise ValueError("without previous activity and without connectivity nothing is left to forecast from")
+
+    @property
+    def learns_diagonal(self) -> bool:
+        """Whether A_ii is learned: `diagonal` asks for it and nothing forbids it."""
+        return self.diagonal == "keep" and self.use_activity
+
+
+class SynapsNet(Forecaster):
+    """Forecasts each neuron from its own past, its input current, behaviour and its embedding.
+
+    Neurons of several sessions share an embedding if their `Neurons.identity` is equal and not empty. The decoder's
+    behaviours are the union of the sessions' by name, in order of appearance; a session without one gives it 0, the
+    mean. Initial values, on which the paper is silent: A normal with deviation 0.1/√N, embeddings normal with
+    deviation 0.1 (small, so that neurons start alike), the decoder as torch's own layers.
+
+    Parameters
+    ----------
+    windows : sequence of Windows
+        The sessions. They are remembered for the gain, which is a mean over training windows.
+    config : SynapsNetConfig, optional
+        The model.
+    seed : int
+        Of the initial parameters; the global random state is left as it was.
+    behavior_names : sequence of str, optional
+        The decoder's behaviours, where they are not those of the sessions: see `restore`.
+    """
+
+    def __init__(
+        self,
+        windows: Sequence[Windows],
+        config: SynapsNetConfig | None = None,
+        *,
+        seed: int = 0,
+        behavior_names: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config = config or SynapsNetConfig()
+        self.windows = tuple(windows)
+        if behavior_names is None:
+            behavior_names = [name for w in windows for name in w.behavior_names if config.use_behavior]
+        names = dict.fromkeys(behavior_names)
+        self.behavior_names: tuple[str, ...] = tuple(names)
+        # the places of each session's behaviours among all
+        place = {name: k for k, name in enumerate(names)}
+        self._places = [[place[name] for name in w.behavior_names if name in place] for w in windows]
+        rows, count = _embedding_rows(windows)
+        for j, places in enumerate(rows):
+            self.register_buffer(f"embedding_rows_{j}", torch.from_numpy(places))
+        shape = DecoderShape(
+            series=int(config.use_activity) + int(config.use_connectivity),
+            behaviors=len(self.behavior_names),
+            embedding=config.embedding if config.use_embedding else 0,
+            hidden=config.hidden,
+            layers=config.layers,
+            heads=config.heads,
+            dropout=config.dropout,
+        )
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            self.decoder = DECODERS[config.decoder](shape)
+            self.embedding = nn.Parameter(0.1 * torch.randn(count, shape.embedding))
+            self.weights = nn.ParameterList(
+                nn.Parameter(0.1 * w.n_neurons**-0.5 * torch.randn(w.n_neurons, w.n_neurons))
+                for w in windows
+                if config.use_connectivity
+            )
+        self.to(windows[0].device, windows[0].dtype)
+
+    @classmethod
+    def restore(
+        cls,
+        windows: Windows,
+        config: SynapsNetConfig,
+        *,
+        behavior_names: Sequence[str],
+        decoder_weights: Mapping[str, NDArray[np.floating]],
+        embeddings: NDArray[np.float32],
+        raw_connectivity: NDArray[np.float32] | None,
+    ) -> SynapsNet:
+        """Return the model of one session from what a fit keeps of it, in evaluation mode.
+
+        Parameters
+        ----------
+        windows : Windows
+            The session, prepared as for the fit, with index 0.
+        config : SynapsNetConfig
+            The fit's.
+        behavior_names : sequence of str
+            The decoder's behaviours in the fit: those of all its sessions.
+        decoder_weights : mapping
+            As `decoder_weights` gave them.
+        embeddings : array (N, D)
+            As `embeddings` gave them.
+        raw_connectivity : array (N, N), optional
+            As `raw_connectivity` gave it.
+
+        Raises
+        ------
+        InputError
+            If the parameters are not those of such a model.
+        """
+        model = cls([windows], config, behavior_names=behavior_names)
+        parts: list[tuple[Tensor, NDArray[np.floating] | None]] = [(model._embedding(0), embeddings)]
+        if config.use_connectivity:
+            parts.append((model.weights[0], raw_connectivity))
+        if any(found is None or found.shape != tuple(own.shape) for own, found in parts):
+            raise InputError("the embeddings or the connectivity do not fit the model", where=windows.label)
+        try:
+            model.decoder.load_state_dict({name: torch.as_tensor(value) for name, value in decoder_weights.items()})
+        except RuntimeError as error:
+            raise InputError(f"the decoder's weights do not fit the model ({error})", where=windows.label) from error
+        with torch.no_grad():
+            model.embedding[model.get_buffer("embedding_rows_0")] = torch.as_tensor(embeddings).to(model.embedding)
+            if raw_connectivity is not None and config.use_connectivity:
+                model.weights[0].copy_(torch.as_tensor(raw_connectivity))
+        return model.eval()
+
+    def predict(self, batch: Batch) -> Tensor:
+        """See `Forecaster.predict`."""
+        return self._decode(batch, self.currents(batch) if self.config.use_connectivity else None)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the mean squared error plus λ times the norm of the batch's own matrix (paper, section 2.2)."""
+        error = super().loss(batch)
+        if not self.config.use_connectivity or self.config.penalty == "l1":  # for the latter, see `after_step`
+            return error
+        norm: Tensor = torch.linalg.vector_norm(self._matrix(batch.session))  # its gradient at 0 is 0
+        return error + self.config.penalty_weight * (norm**2 if self.config.penalty == "frobenius_squared" else norm)
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Shrink the weights just stepped towards 0 by the proximal map of the L1 penalty, in the step's own metric.
+
+        Adam divides each entry's step by the root of its mean squared gradient, so the threshold is divided by it too:
+        with one common threshold the stationary point would not be that of the penalised loss.
+        """
+        if self.config.penalty != "l1":
+            return
+        for group in optimizer.param_groups:
+            for weights in set(group["params"]) & {w for w in self.weights if w.grad is not None}:
+                state = optimizer.state[weights]
+                threshold: float | Tensor = self.config.penalty_weight / len(weights) * group["lr"]
+                if "exp_avg_sq" in state:
+                    mean_square = state["exp_avg_sq"] / (1 - group["betas"][1] ** float(state["step"]))
+                    threshold = threshold / (mean_square.sqrt() + group["eps"])
+                with torch.no_grad():
+                    weights.copy_(weights.sign() * (weights.abs() - threshold).clamp(min=0))
+
+    def currents(self, batch: Batch) -> Tensor:
+        """Return the input current I = A X of each window, (B, N, W), z-scored units times raw weights.
+
+        Its sign and scale are those of the raw weights, which mean nothing by themselves; times `gain` they do.
+        """
+        # (B, W, N) x (N, N): one matrix product for all windows and samples
+        activity = batch.activity.transpose(1, 2)
+        return nn.functional.linear(activity, self._matrix(batch.session)).transpose(1, 2)
+
+    def current_series(self, windows: Windows, indices: Tensor) -> NDArray[np.float32] | None:
+        """Return the input current just before each of `indices`, (n, N), or None without connectivity."""
+        if not self.config.use_connectivity:
+            return None
+        with torch.no_grad():
+            activity = windows.activity.index_select(0, indices - 1)
+            return _numpy(nn.functional.linear(activity, self._matrix(windows.session)))
+
+    def raw_connectivity(self, session: int) -> NDArray[np.float32] | None:
+        """Return the parameter A of a session, (N, N) [target, source], or None in the ablation without it."""
+        if not self.config.use_connectivity:
+            return None
+        return _numpy(self._matrix(session))
+
+    def connectivity(self, session: int) -> NDArray[np.float32] | None:
+        """Return the effective connectivity g_i A[i, j], (N, N) [target, source], or None in the ablation without it.
+
+        (A, w_I) → (cA, w_I/c), w_I being the decoder's weights on the current, leaves every forecast unchanged, with c
+        negative too: the raw A has no sign of its own. The product with the gain is the forecast's mean response, in
+        deviations of the target, to one deviation of the source one sample earlier, through the current.
+        """
+        raw = self.raw_connectivity(session)
+        return None if raw is None else self.gain(session)[:, None] * raw
+
+    def gain(self, session: int) -> NDArray[np.float32]:
+        """Return g_i = mean over t of ∂x̂_i(t+1)/∂I_i(t), (N,), without dropout.
+
+        The mean is over the session's training windows, or 2,000 of them evenly spaced if there are more.
+        """
+        if not self.config.use_connectivity:
+            raise ValueError("the model has no input current")
+        windows = self.windows[session]
+        indices = windows.targets["train"]
+        if len(indices) > _GAIN_WINDOWS:
+            indices = indices[torch.linspace(0, len(indices) - 1, _GAIN_WINDOWS, device=indices.device).long()]
+        total = torch.zeros(windows.n_neurons, dtype=torch.float64)
+        training = self.training
+        self.eval()
+        try:
+            for chosen in indices.split(max(1, _COLUMNS // windows.n_neurons)):
+                batch = windows.batch(chosen)
+                current = self.currents(batch).detach().requires_grad_()
+                # neuron i's forecast depends on no current but its own, so the sum's gradient holds all of them
+                (slope,) = torch.autograd.grad(self._decode(batch, current).sum(), current)
+                total += slope[:, :, -1].sum(0).double().cpu()
+        finally:
+            self.train(training)
+        return _numpy(total / len(indices))
+
+    def embeddings(self, session: int) -> NDArray[np.float32]:
+        """Return the embeddings of a session's neurons, (N, D); D is 0 in the ablation without them."""
+        return _numpy(self._embedding(session))
+
+    def decoder_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Return the shared decoder's parameters by name."""
+        return {name: _numpy(value) for name, value in self.decoder.state_dict().items()}
+
+    def extra_repr(self) -> str:
+        """Sessions and switches for the printed form."""
+        sizes = ", ".join(str(w.n_neurons) for w in self.windows)
+        return f"neurons=({sizes}), behaviors={self.behavior_names}, {self.config}"
+
+    def _matrix(self, session: int) -> Tensor:
+        weights: Tensor = self.weights[session]
+        return weights if self.config.learns_diagonal else weights.clone().fill_diagonal_(0)
+
+    def _embedding(self, session: int) -> Tensor:
+        rows: Tensor = self.get_buffer(f"embedding_rows_{session}")
+        return self.embedding.index_select(0, rows)
+
+    def _decode(self, batch: Batch, current: Tensor | None) -> Tensor:
+        own = ([batch.activity] if self.config.use_activity else []) + ([] if current is None else [current])
+        series = torch.stack([each.transpose(1, 2) for each in own], dim=-1)  # (B, W, N, C)
+        places = self._places[batch.session]
+        behavior = batch.behavior.new_zeros(len(batch.behavior), series.shape[1], len(self.behavior_names))
+        if places:
+            behavior[:, :, places] = batch.behavior.transpose(1, 2)
+        forecast: Tensor = self.decoder(series, behavior, self._embedding(batch.session))
+        return forecast
+
+
+def _embedding_rows(windows: Sequence[Windows]) -> tuple[list[NDArray[np.int64]], int]:
+    """Return for each session its neurons' rows in the table of unique neurons, and the table's length."""
+    known: dict[str, int] = {}
+    rows, count = [], 0
+    for w in windows:
+        identity = w.neurons.identity if w.neurons.identity is not None else [""] * w.n_neurons
+        places = np.empty(w.n_neurons, np.int64)
+        for i, name in enumerate(str(each) for each in identity):
+            if not name or name not in known:
+                known[name], places[i] = count, count
+                count += 1
+            else:
+                places[i] = known[name]
+        rows.append(places)
+    return rows, count
+
+
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    return values.detach().float().cpu().numpy().copy()

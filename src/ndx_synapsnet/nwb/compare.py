@@ -1,0 +1,202 @@
+"""Whether a file still holds, unchanged, everything that another one held: memory use is bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+#: Bytes read from each file at a time.
+BLOCK_BYTES = 2**25
+
+
+def first_difference(before: Path, after: Path) -> str | None:
+    """Return where `after` first lacks or changes something of `before`, or None; additions are no difference.
+
+    Compared are, in HDF5, every link, attribute and dataset (type, shape, content), and, in Zarr, every file of the
+    store but its consolidated metadata.
+
+    Parameters
+    ----------
+    before, after : Path
+        Two HDF5 files, or two Zarr folders.
+    """
+    if before.is_dir():
+        return _zarr_difference(before, after)
+    with h5py.File(before, "r") as old, h5py.File(after, "r") as new:
+        return next(_hdf5_differences(old, new), None)
+
+
+def paired_objects(old: h5py.File, new: h5py.File) -> Iterator[tuple[Any, Any]]:
+    """Yield every object of `old` once, with the one at the same place in `new`; None if there is none."""
+    seen = set()
+    waiting: list[tuple[Any, Any]] = [(old, new)]
+    while waiting:
+        a, b = waiting.pop()
+        address = h5py.h5o.get_info(a.id).addr
+        if address in seen:  # reached by another hard link already
+            continue
+        seen.add(address)
+        yield a, b
+        if isinstance(a, h5py.Group):
+            inside = b if isinstance(b, h5py.Group) else {}
+            for name in a:
+                if isinstance(a.get(name, getlink=True), h5py.HardLink):
+                    waiting.append((a[name], inside.get(name)))
+
+
+def _hdf5_differences(old: h5py.File, new: h5py.File) -> Iterator[str]:
+    """Yield the differences between two files, object by object."""
+    for a, b in paired_objects(old, new):
+        if b is None:  # said of the group that it was in
+            continue
+        if type(a) is not type(b):
+            yield f"{a.name} is no {type(a).__name__.lower()} any more"
+            continue
+        yield from (f"attribute {name} of {a.name} has changed" for name in changed_attributes(a, b))
+        if isinstance(a, h5py.Dataset):
+            yield from _dataset_differences(a, b)
+        elif isinstance(a, h5py.Group):
+            for name in a:
+                links = [_link(group.get(name, getlink=True)) for group in (a, b)]
+                if links[0] != links[1]:
+                    yield f"{a.name.rstrip('/')}/{name} is {'missing' if name not in b else 'another link'}"
+
+
+def _link(link: Any) -> tuple[Any, ...]:
+    """Return what defines a link, apart from the object behind a hard one."""
+    return (type(link), getattr(link, "filename", None), getattr(link, "path", None))
+
+
+def changed_attributes(a: Any, b: Any) -> list[str]:
+    """Return the names of the attributes of `a` that `b`, the same object in the other file, lacks or changes."""
+
+    def kept(name: str) -> bool:
+        if name not in b.attrs or a.attrs.get_id(name).dtype != b.attrs.get_id(name).dtype:
+            return False
+        return _same(a.attrs[name], b.attrs[name], a.file, b.file)
+
+    return [name for name in a.attrs if not kept(name)]
+
+
+def _dataset_differences(a: h5py.Dataset, b: h5py.Dataset) -> Iterator[str]:
+    if (a.dtype, a.shape, a.maxshape, a.chunks) != (b.dtype, b.shape, b.maxshape, b.chunks):
+        yield f"{a.name} has another type or shape"
+    elif a.shape is None or a.shape == ():
+        if not _same(a[()], b[()], a.file, b.file):
+            yield f"{a.name} has changed"
+    elif a.chunks is not None and not a.dtype.hasobject:
+        yield from _chunk_differences(a, b)
+    elif any(not _same(a[block], b[block], a.file, b.file) for block in blocks(a.shape, a.chunks, a.dtype.itemsize)):
+        yield f"{a.name} has changed"
+
+
+def _chunk_differences(a: h5py.Dataset, b: h5py.Dataset) -> Iterator[str]:
+    """Compare chunks as they lie on disk: quick, and no filter need be at hand that decodes them."""
+    if _filters(a) != _filters(b):
+        yield f"{a.name} is compressed in another way"
+        return
+    found: list[list[tuple[int, ...]]] = [[], []]
+    for dataset, offsets in zip((a, b), found, strict=True):
+        dataset.id.chunk_iter(lambda info, offsets=offsets: offsets.append(info.chunk_offset))
+    if sorted(found[0]) != sorted(found[1]) or any(
+        a.id.read_direct_chunk(offset) != b.id.read_direct_chunk(offset) for offset in found[0]
+    ):
+        yield f"{a.name} has changed"
+
+
+def _filters(dataset: h5py.Dataset) -> list[Any]:
+    plist = dataset.id.get_create_plist()
+    return [plist.get_filter(i) for i in range(plist.get_nfilters())]
+
+
+def blocks(
+    shape: tuple[int, ...], chunks: tuple[int, ...] | None, itemsize: int, limit: int = BLOCK_BYTES
+) -> Iterator[tuple[slice, ...]]:
+    """Yield the parts of an array, made of whole chunks, that together cover it; each of `limit` bytes or one chunk.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the array.
+    chunks : tuple of int or None
+        Shape of its chunks; None if it has none.
+    itemsize : int
+        Bytes of one value.
+    limit : int
+        Bytes of one part.
+    """
+    if 0 in shape:
+        return
+    size = list(chunks or (1,) * len(shape))
+    for axis in reversed(range(len(shape))):
+        others = int(np.prod(size, dtype=np.int64)) * itemsize
+        size[axis] = min(shape[axis], size[axis] * max(1, limit // others))
+    for place in np.ndindex(*(-(-length // step) for length, step in zip(shape, size, strict=True))):
+        yield tuple(slice(i * step, (i + 1) * step) for i, step in zip(place, size, strict=True))
+
+
+def _same(x: Any, y: Any, old: h5py.File, new: h5py.File) -> bool:
+    """Whether two values read from the two files are the same, references by what they point at."""
+    if isinstance(x, (h5py.Reference, h5py.RegionReference)):
+        return type(x) is type(y) and _target(x, old) == _target(y, new)
+    if isinstance(x, h5py.Empty) or isinstance(y, h5py.Empty):
+        return bool(x == y)
+    x, y = np.asarray(x), np.asarray(y)
+    if x.dtype != y.dtype or x.shape != y.shape:
+        return False
+    if x.dtype.names is not None:
+        return all(_same(x[name], y[name], old, new) for name in x.dtype.names)
+    if x.dtype.hasobject:
+        return all(_same_item(p, q, old, new) for p, q in zip(x.ravel(), y.ravel(), strict=True))
+    # bit by bit: not-a-number is equal to itself
+    return bool(x.tobytes() == y.tobytes())
+
+
+def _same_item(p: Any, q: Any, old: h5py.File, new: h5py.File) -> bool:
+    if isinstance(p, (str, bytes)):
+        return type(p) is type(q) and p == q
+    return _same(p, q, old, new)
+
+
+def _target(reference: Any, file: h5py.File) -> tuple[Any, ...]:
+    if not reference:
+        return ()
+    name = h5py.h5r.get_name(reference, file.id)
+    if not isinstance(reference, h5py.RegionReference):
+        return (name,)
+    region = h5py.h5r.get_region(reference, file.id)
+    return (name, region.get_select_npoints(), region.get_select_bounds())
+
+
+def _zarr_difference(before: Path, after: Path) -> str | None:
+    """Compare two stores file by file; attributes may have been added, consolidated metadata are made anew."""
+    for old in sorted(path for path in before.rglob("*") if not path.is_dir()):
+        place = old.relative_to(before)
+        new = after / place
+        if place == Path(".zmetadata"):
+            continue
+        if not new.is_file():
+            return f"{place} is missing"
+        if old.name == ".zattrs":
+            was, is_now = (json.loads(path.read_text(encoding="utf-8")) for path in (old, new))
+            changed = sorted(key for key in was if key not in is_now or is_now[key] != was[key])
+            if changed:
+                return f"attribute {changed[0]} of /{place.parent} has changed"
+        elif not _same_bytes(old, new):
+            return f"{place} has changed"
+    return None
+
+
+def _same_bytes(old: Path, new: Path) -> bool:
+    if old.stat().st_size != new.stat().st_size:
+        return False
+    with old.open("rb") as a, new.open("rb") as b:
+        while block := a.read(BLOCK_BYTES):
+            if block != b.read(BLOCK_BYTES):
+                return False
+    return True

@@ -1,0 +1,91 @@
+"""Undoes what pynwb does to the old content of a file that it appends to.
+
+Appending with a newer pynwb changes more than it adds: it raises ``nwb_version``, renames the types of some old tables,
+and keeps its own core schema beside the file's. A file with two versions of one schema is then read by the one whose
+name sorts last as text ("2.4.0" after "2.11.0"), mixed with the newer of another: the old content stops being valid.
+So the file keeps the schemas and the attributes it came with, and gains the schemas of extensions only.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+from hdmf.backends.hdf5.h5tools import H5SpecWriter
+from hdmf.backends.utils import NamespaceToBuilderHelper
+
+from ..errors import missing_extra
+from .compare import changed_attributes, paired_objects
+
+#: Root attribute that says which group the schemas are kept in.
+SCHEMAS_AT = ".specloc"
+_CORE = {"core", "hdmf-common", "hdmf-experimental"}
+
+
+def has_schemas(path: Path) -> bool:
+    """Return whether a file keeps the schemas it was written by."""
+    if path.is_dir():
+        return SCHEMAS_AT in _read_json(path / ".zattrs")
+    with h5py.File(path, "r") as file:
+        return SCHEMAS_AT in file.attrs
+
+
+def add_schemas(path: Path, catalog: Any) -> None:
+    """Add the schemas of extensions to a file that keeps schemas; those that it has already are left alone.
+
+    Parameters
+    ----------
+    path : Path
+        An HDF5 file or a Zarr folder.
+    catalog : hdmf.spec.NamespaceCatalog
+        What it was written by.
+    """
+    if path.is_dir():
+        try:
+            import zarr
+            from hdmf_zarr.utils import ZarrSpecWriter
+        except ImportError as error:
+            raise missing_extra("hdmf-zarr", "zarr") from error
+        root = zarr.open_group(str(path), mode="r+")
+        location = root.attrs[SCHEMAS_AT]
+        _write_missing(
+            root[location.get("path", "/specifications") if isinstance(location, dict) else location],
+            catalog,
+            ZarrSpecWriter,
+        )
+    else:
+        with h5py.File(path, "r+") as file:
+            _write_missing(file[file.attrs[SCHEMAS_AT]], catalog, H5SpecWriter)
+
+
+def _write_missing(group: Any, catalog: Any, writer: Any) -> None:
+    for name in catalog.namespaces:
+        if name in group or (name in _CORE and "core" in group):
+            continue
+        place = group.create_group(f"{name}/{catalog.get_namespace(name).version}")
+        NamespaceToBuilderHelper.convert_namespace(catalog, name).export("namespace", writer=writer(place))
+
+
+def put_back_attributes(source: Path, copy: Path) -> None:
+    """Give objects of `copy` the attributes that they have in `source`, where these were changed; keep added ones."""
+    if not source.is_dir():
+        with h5py.File(source, "r") as old, h5py.File(copy, "r+") as new:
+            for a, b in paired_objects(old, new):
+                for name in changed_attributes(a, b) if b is not None else ():
+                    b.attrs.create(name, a.attrs[name], dtype=a.attrs.get_id(name).dtype)
+        return
+    for old_file in source.rglob(".zattrs"):
+        new_file = copy / old_file.relative_to(source)
+        old_values, new_values = _read_json(old_file), _read_json(new_file)
+        if any(new_values.get(name) != value for name, value in old_values.items()):
+            new_file.write_text(json.dumps({**new_values, **old_values}, indent=4), encoding="utf-8")
+    if (copy / ".zmetadata").exists():
+        import zarr
+
+        zarr.consolidate_metadata(str(copy))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

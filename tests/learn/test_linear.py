@@ -1,0 +1,126 @@
+"""The reference predictors against scikit-learn and numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from population import noise_session, session
+
+from ndx_synapsnet.learn import linear
+from ndx_synapsnet.learn.forecaster import predict_series
+from ndx_synapsnet.learn.linear import AR, ARVAR, REFERENCES, STRENGTHS, Mean, Persistence, RidgeVAR
+from ndx_synapsnet.learn.windows import PARTS, WindowConfig, Windows, prepare
+
+
+@pytest.fixture
+def windows() -> list[Windows]:
+    """Two sessions with gaps, different sizes and behaviours, in float64."""
+    segment = np.repeat([0, 1, 2], [150, 100, 150])
+    return prepare([noise_session(6, 400, 2, segment=segment), noise_session(4, 300, 1, seed=1)], dtype=torch.float64)
+
+
+def table(w: Windows, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Last samples and behaviours (n, N + K), windows (n, N, W) and targets (n, N), sample by sample."""
+    activity, behavior = w.activity.numpy(), w.behavior.numpy()
+    targets = w.targets[part].tolist()
+    return (
+        np.array([np.r_[activity[t - 1], behavior[t - 1]] for t in targets]),
+        np.array([activity[t - w.window : t].T for t in targets]),
+        activity[targets],
+    )
+
+
+def solved(model, windows):
+    model.solve(windows)
+    return model
+
+
+def test_mean_and_persistence(windows):
+    mean, persistence = solved(Mean(windows), windows), solved(Persistence(windows), windows)
+    for w in windows:
+        indices = w.targets["test"]
+        expected = np.tile(w.activity[w.targets["train"]].mean(0), (len(indices), 1))
+        np.testing.assert_allclose(predict_series(mean, w, indices), expected, atol=1e-7)
+        np.testing.assert_allclose(predict_series(persistence, w, indices), w.activity[indices - 1], rtol=1e-6)
+    assert mean.connectivity(0) is None
+
+
+def test_ar_equals_least_squares_a_neuron(windows):
+    model = solved(AR(windows), windows)
+    for w in windows:
+        _, train, y = table(w, "train")
+        _, test, _ = table(w, "test")
+        prediction = predict_series(model, w, w.targets["test"])
+        for i in range(w.n_neurons):
+            design = np.c_[train[:, i], np.ones(len(train))]
+            coefficients = np.linalg.lstsq(design, y[:, i], rcond=None)[0]
+            np.testing.assert_allclose(prediction[:, i], test[:, i] @ coefficients[:-1] + coefficients[-1], atol=1e-6)
+
+
+def test_ridge_var_equals_scikit_learn(windows):
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge
+    model = solved(RidgeVAR(windows), windows)
+    for w in windows:
+        (x, _, y), (vx, _, vy), (tx, _, _) = (table(w, part) for part in PARTS)
+        fits = [ridge(alpha=strength * len(x), tol=1e-12).fit(x, y) for strength in STRENGTHS]
+        best = int(np.argmin([np.mean((fit.predict(vx) - vy) ** 2) for fit in fits]))
+        assert 0 < best < len(STRENGTHS) - 1
+        assert model.strength(w.session) == pytest.approx(STRENGTHS[best])
+        np.testing.assert_allclose(predict_series(model, w, w.targets["test"]), fits[best].predict(tx), atol=1e-6)
+        expected = fits[best].coef_[:, : w.n_neurons].copy()  # (N, N + K), [target, source]
+        np.fill_diagonal(expected, 0)
+        np.testing.assert_allclose(model.connectivity(w.session), expected, atol=1e-6)
+
+
+def test_ar_var_equals_scikit_learn_target_by_target(windows):
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge
+    model = solved(ARVAR(windows), windows)
+    for w in windows:
+        losses, tests, weights = [], [], []
+        for strength in STRENGTHS:
+            errors, test, rows = [], [], []
+            for i in range(w.n_neurons):
+                x, vx, tx = (np.c_[shared, lags[:, i, :-1]] for shared, lags, _ in (table(w, part) for part in PARTS))
+                y, vy = (table(w, part)[2][:, i] for part in PARTS[:2])
+                fit = ridge(alpha=strength * len(x), tol=1e-12).fit(x, y)
+                errors.append(np.mean((fit.predict(vx) - vy) ** 2))
+                test.append(fit.predict(tx))
+                rows.append(fit.coef_[: w.n_neurons])
+            losses.append(np.mean(errors))
+            tests.append(np.array(test).T)
+            weights.append(np.array(rows))
+        best = int(np.argmin(losses))
+        assert model.strength(w.session) == pytest.approx(STRENGTHS[best])
+        np.testing.assert_allclose(predict_series(model, w, w.targets["test"]), tests[best], atol=1e-6)
+        np.fill_diagonal(weights[best], 0)
+        np.testing.assert_allclose(model.connectivity(w.session), weights[best], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_blocks_do_not_matter(windows, name, monkeypatch):
+    whole = solved(REFERENCES[name](windows), windows)
+    monkeypatch.setattr(linear, "_ELEMENTS", 500)
+    blocks = solved(REFERENCES[name](windows), windows)
+    for w in windows:
+        np.testing.assert_allclose(
+            predict_series(blocks, w, w.targets["test"]), predict_series(whole, w, w.targets["test"]), atol=1e-6
+        )
+
+
+def test_lags_that_coincide_do_no_harm():
+    noise = np.random.default_rng(0).normal(size=400)
+    wave = np.tile([1.0, -1.0], 200)  # every lag is the same up to its sign
+    windows = prepare([session(np.stack([noise, wave]))], dtype=torch.float64)
+    model = solved(AR(windows), windows)
+    indices = windows[0].targets["test"]
+    np.testing.assert_allclose(
+        predict_series(model, windows[0], indices)[:, 1], windows[0].truth(indices)[:, 1], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["ridge_var", "ar_var"])
+def test_window_of_one(name):
+    windows = prepare([noise_session()], WindowConfig(window=1))
+    model = solved(REFERENCES[name](windows), windows)
+    assert np.isfinite(predict_series(model, windows[0], windows[0].targets["test"])).all()

@@ -1,0 +1,254 @@
+"""The training loop on a model that has nothing to do with SynapsNet."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from population import noise_session
+from torch import nn
+
+from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.learn.forecaster import Forecaster, predict_series
+from ndx_synapsnet.learn.linear import REFERENCES
+from ndx_synapsnet.learn.train import (
+    CURVE,
+    TrainConfig,
+    _batches,
+    _Best,
+    learning_rate_at,
+    resolve_device,
+    steps_per_epoch,
+    total_steps,
+    train,
+    validate,
+)
+from ndx_synapsnet.learn.windows import prepare
+
+
+class Scaled(Forecaster):
+    """The last sample times a number a session; counts what it is asked for."""
+
+    def __init__(self, windows, start=0.0):
+        super().__init__()
+        self.scale = nn.ParameterList(nn.Parameter(torch.tensor(start)) for _ in windows)
+        self.drop = nn.Dropout(0.1)
+        self.seen: list[tuple[int, int]] = []
+
+    def predict(self, batch):
+        if self.training:
+            self.seen.append((batch.session, len(batch.target)))
+        return self.scale[batch.session] * self.drop(batch.activity[:, :, -1])
+
+
+@pytest.fixture
+def windows():
+    return prepare([noise_session(4, 300), noise_session(3, 600, seed=1)])
+
+
+def test_halving_by_hand():
+    config = TrainConfig(schedule="halve", halve_every=2, learning_rate=8.0)
+    assert [learning_rate_at(s, 18, 3, config) for s in range(18)] == [8.0] * 6 + [4.0] * 6 + [2.0] * 6
+
+
+def test_one_cycle_by_hand():
+    config = TrainConfig(schedule="one_cycle", learning_rate=1.0)
+    rates = [learning_rate_at(s, 101, 10, config) for s in range(101)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates[10] == pytest.approx(1, abs=1e-3)
+    assert max(rates) <= 1
+    assert rates[-1] == pytest.approx(1e-3)
+    assert rates[55] == pytest.approx((1 + 1e-3) / 2, abs=0.01)
+    assert np.all(np.diff(rates[:11]) > 0)
+    assert np.all(np.diff(rates[11:]) < 0)
+    assert learning_rate_at(0, 1, 1, config) <= 1
+
+
+def test_constant_rate():
+    assert {learning_rate_at(s, 9, 3, TrainConfig(schedule="constant", learning_rate=0.5)) for s in range(9)} == {0.5}
+
+
+def test_steps(windows):
+    assert [len(w.targets["train"]) for w in windows] == [235, 475]
+    assert steps_per_epoch(windows, TrainConfig()) == math.ceil(710 / 32) == 23
+    assert total_steps(windows, TrainConfig(epochs=3)) == 69
+    assert total_steps(windows, TrainConfig(epochs=3, min_steps=100)) == 100
+    assert total_steps(windows, TrainConfig(epochs=3, max_steps=10)) == 10
+
+
+def test_batches_are_one_session_each_drawn_by_its_windows(windows):
+    batches = _batches(windows, TrainConfig(batch_size=10))
+    drawn = [next(batches) for _ in range(1000)]
+    share = np.mean([w is windows[1] for w, _ in drawn])
+    assert share == pytest.approx(475 / 710, abs=0.05)
+    of_one = torch.cat([indices for w, indices in drawn if w is windows[0]][:23])
+    assert len(of_one) == len(set(of_one.tolist())) == 230  # no window twice before (nearly) all were seen
+    assert set(of_one.tolist()) <= set(windows[0].targets["train"].tolist())
+
+
+def test_a_batch_larger_than_the_session(windows):
+    batches = _batches(windows[:1], TrainConfig(batch_size=1000))
+    assert sorted(next(batches)[1].tolist()) == windows[0].targets["train"].tolist()
+
+
+def test_it_learns_and_keeps_the_best_epoch(windows):
+    model = Scaled(windows, start=2.0)
+    result = train(model, windows, TrainConfig(epochs=6, learning_rate=0.1, schedule="constant"))
+    assert tuple(result.curve) == CURVE
+    assert all(len(column) == 6 for column in result.curve.values())
+    np.testing.assert_array_equal(result.curve["epoch"], [1, 2, 3, 4, 5, 6])
+    assert result.best_epoch == result.curve["validation_mse"].argmin() + 1 == result.best_by["mse"]
+    assert result.best_by["correlation"] == result.curve["validation_correlation"].argmax() + 1
+    assert validate(model, windows)[0] == pytest.approx(result.curve["validation_mse"].min(), rel=1e-6)
+    assert result.curve["validation_mse"][-1] < result.curve["validation_mse"][0]
+    assert not result.interrupted
+    assert not model.training
+    assert len(model.seen) == 6 * 23
+
+
+@pytest.mark.parametrize(("select_by", "kept"), [("mse", 2.0), ("correlation", 3.0)])
+def test_the_best_epoch_is_by_the_chosen_score_and_never_one_without(windows, select_by, kept):
+    model, best = Scaled(windows), _Best(select_by)
+    for epoch, (mse, correlation) in enumerate([(0.9, math.nan), (0.7, 0.1), (0.8, 0.3), (math.nan, math.nan)], 1):
+        with torch.no_grad():
+            model.scale[0].fill_(epoch)
+        best.offer(model, epoch, mse, correlation)
+    assert best.epoch == {"mse": 2, "correlation": 3}
+    assert best.state["scale.0"] == kept
+
+
+def test_validation_is_a_mean_over_sessions_of_neurons_with_a_correlation(windows):
+    model = Scaled(windows, start=1.0)
+    model.eval()
+    mse = [float(np.mean((w.truth(i - 1) - w.truth(i)) ** 2)) for w, i in ((w, w.targets["test"]) for w in windows)]
+    assert validate(model, windows, "test")[0] == pytest.approx(np.mean(mse), rel=1e-5)
+    flat = Scaled(windows, start=0.0)
+    assert math.isnan(validate(flat, windows)[1])
+
+
+def test_the_same_seed_gives_the_same_result_and_leaves_no_trace(windows):
+    state = torch.get_rng_state()
+    curves = []
+    for seed in (1, 1, 2):
+        model = Scaled(windows, start=1.0)
+        result = train(model, windows, TrainConfig(epochs=2, learning_rate=0.01, seed=seed))
+        curves.append(np.r_[result.curve["train_loss"], [float(s.detach()) for s in model.scale]])
+        torch.rand(3)  # what happens between two runs does not matter
+        torch.set_rng_state(state)
+    np.testing.assert_array_equal(curves[0], curves[1])
+    assert not np.array_equal(curves[0], curves[2])
+    torch.set_rng_state(state)
+    train(Scaled(windows), windows, TrainConfig(epochs=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_other_sessions_parameters_are_left_alone(windows):
+    """A session that is not in the batch has no gradient, so that Adam's momentum does not move it."""
+    model, moved = Scaled(windows, start=1.0), []
+
+    def watch(optimizer):
+        now = [float(s.detach()) for s in model.scale]
+        moved.append([a != b for a, b in zip(now, watch.before, strict=True)])
+        watch.before = now
+
+    watch.before = [1.0, 1.0]
+    model.after_step = watch
+    train(model, windows, TrainConfig(epochs=2, learning_rate=0.01))
+    assert moved == [[session == j for j in (0, 1)] for session, _ in model.seen]
+
+
+class Stopping(Scaled):
+    """Raises as Ctrl-C does, at a given step."""
+
+    def __init__(self, windows, at):
+        super().__init__(windows, start=2.0)
+        self.at = at
+
+    def loss(self, batch):
+        if len(self.seen) == self.at:
+            raise KeyboardInterrupt
+        return super().loss(batch)
+
+
+def test_an_interrupt_keeps_the_best_so_far(windows):
+    config = TrainConfig(epochs=50, learning_rate=0.1, schedule="constant")
+    model = Stopping(windows, at=2 * 23 + 5)
+    result = train(model, windows, config)
+    assert result.interrupted
+    assert len(result.curve["epoch"]) == 2
+    other = Scaled(windows, start=2.0)
+    whole = train(other, windows, TrainConfig(epochs=2, learning_rate=0.1, schedule="constant"))
+    np.testing.assert_array_equal(result.curve["validation_mse"], whole.curve["validation_mse"])
+    assert validate(model, windows)[0] == pytest.approx(whole.curve["validation_mse"].min(), rel=1e-6)
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_an_interrupt_in_the_first_epoch_keeps_the_parameters_as_they_are(windows, at):
+    model = Stopping(windows, at=at)
+    result = train(model, windows, TrainConfig(epochs=50))
+    assert result.interrupted
+    assert len(result.curve["epoch"]) == 1
+    assert math.isnan(result.curve["train_loss"][0]) == (at == 0)
+
+
+def test_divergence_is_said(windows):
+    with pytest.raises(InputError, match="diverged"):
+        train(Scaled(windows, start=math.inf), windows, TrainConfig(epochs=1))
+
+
+def test_solvers_are_solved(windows):
+    result = train(REFERENCES["ridge_var"](windows), windows)
+    assert result.best_epoch == 0
+    assert {len(column) for column in result.curve.values()} == {1}
+    assert 0 < result.curve["validation_mse"][0] < 1.2
+    assert tuple(result.curve) == CURVE
+
+
+def test_prediction_does_not_depend_on_the_batch_size_or_mode(windows):
+    model = Scaled(windows, start=1.0)
+    w = windows[0]
+    model.train()
+    a, b = (predict_series(model, w, w.targets["test"], batch_size=size) for size in (1, None))
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, w.truth(w.targets["test"] - 1))
+    assert model.training
+    assert a.dtype == np.float32
+
+
+def test_progress_is_silent_unless_asked_for(windows, capfd):
+    train(Scaled(windows), windows, TrainConfig(epochs=1))
+    assert capfd.readouterr() == ("", "")
+    train(Scaled(windows, start=1.0), windows, TrainConfig(epochs=1), progress=True)
+    shown = capfd.readouterr().err
+    assert "epoch 1" in shown
+    assert "validation MSE" in shown
+
+
+def test_devices():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    for name in ("nonsense", "cuda:77"):
+        with pytest.raises(InputError, match="no device"):
+            resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"halve_every": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.nan},
+        {"schedule": "cosine"},
+        {"select_by": "loss"},
+        {"min_steps": -1},
+        {"max_steps": 0},
+        {"max_steps": 10, "min_steps": 20},
+    ],
+)
+def test_bad_settings(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        TrainConfig(**settings)

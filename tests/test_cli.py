@@ -1,0 +1,205 @@
+"""The command line as a person uses it, each verb on a small simulated recording."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from pynwb import NWBHDF5IO
+
+from ndx_synapsnet import PaperNetworkConfig, read_result, read_session, simulate_paper_network, write_recording
+from ndx_synapsnet.cli import main
+
+QUICK = ["--epochs", "1", "--config"]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "quick.yaml"
+    path.write_text("train: {min_steps: 0, epochs: 1}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("original") / "mouse.nwb"
+    simulation = simulate_paper_network(PaperNetworkConfig(n_neurons=36, n_recorded=12, n_samples=1500))
+    write_recording(simulation.session, path, truth=simulation.truth)
+    return path
+
+
+@pytest.fixture
+def recording(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(original, tmp_path / "mouse.nwb"))
+
+
+@pytest.mark.parametrize("verb", ["demo", "inspect", "fit", "show", "plot"])
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    text = run(verb, "--help").output
+    assert "Example" in text
+    assert f"ndx-synapsnet {verb}" in text
+
+
+def test_demo_does_it_all(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    result = run("demo", folder, "--neurons", "30", "--samples", "1200", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in folder.iterdir()} == {
+        "demo.nwb", "connectivity.png", "traces.png", "scores.png", "training.png", "wiring.png", "recovery.png",
+    }  # fmt: skip
+    for word in ("SynapsNet", "ridge VAR", "lag-1 correlation", "persistence", "AUROC"):
+        assert word in result.output
+    assert len(read_result(folder / "demo.nwb").neurons) <= 10
+    again = run("demo", folder)
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+
+
+def test_inspect_names_what_is_there_and_what_a_fit_costs(recording: Path) -> None:
+    text = run("inspect", recording).output
+    for word in ("spikes: 12 neurons", "behavior_0", "/units", "A fit with the default recipe would take about"):
+        assert word in text
+    offered = json.loads(run("inspect", recording, "--json").output)
+    assert offered["n_neurons"] == 12
+    assert offered["estimate"]["seconds"] > 0
+
+
+def test_fit_writes_beside_the_recording_and_leaves_it_alone(recording: Path, settings: Path) -> None:
+    before = digest(recording)
+    result = run("fit", recording, "--config", settings)
+    assert result.exit_code == 0, result.output
+    assert digest(recording) == before
+    beside = recording.with_name("mouse_desc-synapsnet.nwb")
+    assert str(beside) in result.output.replace("\n", "")
+    assert len(read_result(beside).split) == 1500
+    refused = run("fit", recording, "--config", settings)
+    assert refused.exit_code == 2
+    assert "is there already" in refused.output
+
+
+def test_fit_in_place_twice_gives_two_runs_and_show_prints_both(recording: Path, settings: Path) -> None:
+    for _ in range(2):
+        result = run("fit", recording, "--in-place", "--config", settings)
+        assert result.exit_code == 0, result.output
+    text = run("show", recording).output
+    assert "Run synapsnet" in text
+    assert "Run synapsnet_2" in text
+    assert "Strongest connections" in text
+    assert "persistence" in text
+    listed = json.loads(run("show", recording, "--json").output)
+    assert [item["run"] for item in listed["runs"]] == ["synapsnet", "synapsnet_2"]
+    assert np.isfinite(listed["runs"][0]["scores"]["synapsnet"]["mse"])
+    assert read_session(recording).n_neurons == 12  # the recording in it is still read as before
+
+
+def test_fit_several_into_a_folder(recording: Path, settings: Path, tmp_path: Path) -> None:
+    second = Path(shutil.copy(recording, tmp_path / "mouse2.nwb"))
+    result = run("fit", recording, second, "-o", tmp_path / "out", "--config", settings, "--json")
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.output)["runs"]
+    assert [Path(item["file"]).name for item in runs] == ["mouse_desc-synapsnet.nwb", "mouse2_desc-synapsnet.nwb"]
+    first, other = (read_result(item["file"]) for item in runs)
+    assert first.run_id == other.run_id
+
+
+def test_plot_with_and_without_the_recording(recording: Path, settings: Path, tmp_path: Path) -> None:
+    run("fit", recording, "-o", tmp_path / "result.nwb", "--config", settings)
+    result = run("plot", tmp_path / "result.nwb", "-o", tmp_path / "pictures")
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
+    recording.rename(tmp_path / "elsewhere.nwb")
+    result = run("plot", tmp_path / "result.nwb", "-o", tmp_path / "more")
+    assert result.exit_code == 0
+    assert "without the recording" in result.output
+    result = run("plot", tmp_path / "result.nwb", "-o", tmp_path / "again", "--source", tmp_path / "elsewhere.nwb")
+    assert "without the recording" not in result.output
+
+
+def test_an_in_place_result_is_drawn_after_the_file_moved(recording: Path, settings: Path, tmp_path: Path) -> None:
+    run("fit", recording, "--in-place", "--config", settings)
+    moved = recording.rename(tmp_path / "moved.nwb")
+    result = run("plot", moved)
+    assert result.exit_code == 0, result.output
+    assert "without the recording" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "nothing.nwb"], "nothing.nwb"),
+        (["inspect", "nothing.nwb"], "nothing.nwb"),
+        (["show", "nothing.nwb"], "nothing.nwb"),
+        (["plot", "nothing.nwb"], "nothing.nwb"),
+        (["fit", "{recording}", "--recipe", "best"], "Known recipes"),
+        (["fit", "{recording}", "--decoder", "mamba"], "gru"),
+        (["fit", "{recording}", "--bin-width", "-1"], "bin_width"),
+        (["fit", "{recording}", "--behavior", "tail"], "tail"),
+        (["fit", "{recording}", "--epoch", "blinks"], "blinks"),
+        (["fit", "{recording}", "--device", "abacus"], "abacus"),
+        (["show", "{recording}"], "no fit"),
+        (["show", "{recording}", "--run", "mine"], "no fit"),
+    ],
+)
+def test_bad_input_ends_with_2_and_a_sentence(recording: Path, arguments: list[str], words: str) -> None:
+    result = run(*(argument.format(recording=recording) for argument in arguments))
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_ctrl_c_while_training_leaves_the_recording_alone(recording: Path, tmp_path: Path) -> None:
+    """A real process, a real signal: the best epoch so far goes into a file beside the recording."""
+    before = digest(recording)
+    settings = tmp_path / "long.yaml"
+    settings.write_text("train: {min_steps: 0, epochs: 100000, max_steps: null, schedule: constant}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "ndx_synapsnet.cli",
+        "fit",
+        str(recording),
+        "--in-place",
+        "--config",
+        str(settings),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert "mouse.nwb" in process.stdout.readline()  # reading is done, training begins
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "Run the same command again" in errors
+    assert digest(recording) == before
+    kept = read_result(recording.with_name("mouse_desc-interrupted.nwb"))
+    assert kept.provenance["interrupted"] is True
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.yaml", "mouse.nwb", "mouse_desc-interrupted.nwb"]
+
+
+def test_a_file_open_for_writing_elsewhere_is_refused(recording: Path, settings: Path) -> None:
+    with NWBHDF5IO(recording, "r+"):
+        result = run("fit", recording, "--in-place", "--config", settings)
+    assert result.exit_code == 2
+    assert "mouse.nwb" in result.output
