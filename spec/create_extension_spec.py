@@ -1,4 +1,6 @@
-"""Write the YAML of the namespace ndx-synapsnet.
+"""Write the YAML of the namespace ndx-synapsnet, and the types in it once more as JSON.
+
+The YAML is the namespace. Python reads the JSON in its place: parsing YAML would take a sixth of the package's import.
 
 Run ``python spec/create_extension_spec.py [FOLDER]`` after every change here; FOLDER is this file's own unless
 named. A test compares the committed YAML with what this script writes.
@@ -6,6 +8,7 @@ named. A test compares the committed YAML with what this script writes.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from pynwb.spec import (
     NWBNamespaceBuilder,
     export_spec,
 )
+from ruamel.yaml import YAML
 
 HERE = Path(__file__).resolve().parent
 NAME = "ndx-synapsnet"
@@ -361,7 +365,7 @@ def synapsnet_fit() -> NWBGroupSpec:
 
 
 def main(folder: Path = HERE) -> None:
-    """Write both YAML files into `folder`."""
+    """Write the files into `folder`."""
     builder = NWBNamespaceBuilder(
         name=NAME,
         full_name="SynapsNet for Neurodata Without Borders",
@@ -383,6 +387,9 @@ def main(folder: Path = HERE) -> None:
         synapsnet_fit(),
     ]
     export_spec(builder, types, str(folder))
+    types_in_yaml = YAML(typ="safe", pure=True).load((folder / f"{NAME}.extensions.yaml").read_text(encoding="utf-8"))
+    as_json = json.dumps(types_in_yaml, indent=1, ensure_ascii=False)
+    (folder / f"{NAME}.extensions.json").write_text(as_json + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

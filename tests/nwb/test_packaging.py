@@ -1,4 +1,4 @@
-"""The namespace's YAML travels with every kind of installation."""
+"""The namespace's files travel with every kind of installation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-YAML = ("ndx-synapsnet.namespace.yaml", "ndx-synapsnet.extensions.yaml")
+SPEC = ("ndx-synapsnet.namespace.yaml", "ndx-synapsnet.extensions.yaml", "ndx-synapsnet.extensions.json")
 
 LOADS = """
     import site, sys
@@ -72,12 +72,12 @@ def install(wheel: Path, target: Path) -> None:
 
 def test_wheel_holds_the_namespace(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
-    assert {f"ndx_synapsnet/spec/{name}" for name in YAML} <= set(zipfile.ZipFile(wheel).namelist())
+    assert {f"ndx_synapsnet/spec/{name}" for name in SPEC} <= set(zipfile.ZipFile(wheel).namelist())
     install(wheel, tmp_path)
     module, namespace = load(tmp_path, tmp_path)
     assert module == tmp_path / "ndx_synapsnet" / "__init__.py"
-    assert namespace == tmp_path / "ndx_synapsnet" / "spec" / YAML[0]
-    for name in YAML:
+    assert namespace == tmp_path / "ndx_synapsnet" / "spec" / SPEC[0]
+    for name in SPEC:
         assert (namespace.parent / name).read_text() == (ROOT / "spec" / name).read_text()
 
 
@@ -86,11 +86,11 @@ def test_sdist_holds_the_namespace_and_its_generator(built: Path, tmp_path: Path
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
-    for name in (*YAML, "create_extension_spec.py"):
+    for name in (*SPEC, "create_extension_spec.py"):
         assert (unpacked / "spec" / name).read_text() == (ROOT / "spec" / name).read_text()
     module, namespace = load(tmp_path / "nothing", unpacked / "src")
     assert module.is_relative_to(unpacked)
-    assert namespace == unpacked / "spec" / YAML[0]
+    assert namespace == unpacked / "spec" / SPEC[0]
 
 
 def test_editable_install_finds_the_namespace_of_the_checkout(tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_editable_install_finds_the_namespace_of_the_checkout(tmp_path: Path) ->
     assert str(ROOT / "src") in link.read_text()
     module, namespace = load(tmp_path / "site", tmp_path / "nothing")
     assert module == ROOT / "src" / "ndx_synapsnet" / "__init__.py"
-    assert namespace == ROOT / "spec" / YAML[0]
+    assert namespace == ROOT / "spec" / SPEC[0]

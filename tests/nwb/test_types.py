@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shutil
@@ -49,12 +50,17 @@ def load(name: str) -> Any:
 # --- the namespace ---------------------------------------------------------------------------------------------------
 
 
-def test_committed_yaml_is_what_the_generator_writes(tmp_path: Path) -> None:
+def test_committed_files_are_what_the_generator_writes(tmp_path: Path) -> None:
     runpy.run_path(str(SPEC / "create_extension_spec.py"))["main"](tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == ["ndx-synapsnet.extensions.yaml", "ndx-synapsnet.namespace.yaml"]
+    suffixes = ("extensions.json", "extensions.yaml", "namespace.yaml")
+    assert written == [f"ndx-synapsnet.{suffix}" for suffix in suffixes]
     for name in written:
         assert (tmp_path / name).read_text() == (SPEC / name).read_text(), f"run spec/create_extension_spec.py: {name}"
+
+
+def test_json_holds_what_the_yaml_does() -> None:
+    assert json.loads((SPEC / "ndx-synapsnet.extensions.json").read_text()) == load("ndx-synapsnet.extensions.yaml")
 
 
 def run_validator(folder: Path) -> subprocess.CompletedProcess[str]:
