@@ -328,22 +328,22 @@ def judge(scores: Mapping[str, Scores]) -> tuple[bool, str]:
     ours = mse["synapsnet"]
     if not ours < mse["mean"]:
         return False, (
-            f"SynapsNet forecasts no better than the mean (test MSE {ours:.4f} against {mse['mean']:.4f}): "
+            f"SynapsNet forecasts no better than the mean (test MSE {ours:.4g} against {mse['mean']:.4g}): "
             "its connectivity is not to be read."
         )
     if ours > mse["ar"]:
         return False, (
-            f"SynapsNet forecasts worse than each neuron's own history (test MSE {ours:.4f} against "
-            f"{mse['ar']:.4f} for AR): its connectivity is not to be read."
+            f"SynapsNet forecasts worse than each neuron's own history (test MSE {ours:.4g} against "
+            f"{mse['ar']:.4g} for AR): its connectivity is not to be read."
         )
     better = [name for name in mse if name != "synapsnet" and mse[name] < ours]
     sentence = (
-        f"SynapsNet forecasts better than the mean (test MSE {ours:.4f} against {mse['mean']:.4f}) and than each "
-        f"neuron's own history ({mse['ar']:.4f})"
+        f"SynapsNet forecasts better than the mean (test MSE {ours:.4g} against {mse['mean']:.4g}) and than each "
+        f"neuron's own history ({mse['ar']:.4g})"
     )
     if better:
         lowest = min(better, key=lambda name: mse[name])
-        sentence += f", but {lowest} does better still ({mse[lowest]:.4f})"
+        sentence += f", but {lowest} does better still ({mse[lowest]:.4g})"
     return True, sentence + "."
 
 

@@ -429,3 +429,19 @@ def test_zarr_layout_asks_nothing_of_hdf5(tmp_path: Path, make_result: Make) -> 
     write_result(make_result(200), path, compress=True)
     with NWBZarrIO(str(path), "r") as io:
         assert io.read().processing["ophys"]["synapsnet"]["forecast"].data.shape == (10, 200)
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        (None, None),
+        ({}, ("unknown", "U")),
+        ({"subject_id": "m1"}, ("m1", "U")),
+        ({"subject_id": "", "sex": "F"}, ("unknown", "F")),
+    ],
+)
+def test_a_subject_without_id_or_sex_says_so(subject: dict[str, str] | None, expected: tuple[str, str] | None) -> None:
+    nwbfile = new_nwbfile({"subject": subject}, description="a test")
+    assert (nwbfile.subject is None) == (expected is None)
+    if expected is not None:
+        assert (nwbfile.subject.subject_id, nwbfile.subject.sex) == expected

@@ -85,11 +85,15 @@ def parse_time(text: Any) -> datetime | None:
 
 
 def _subject(fields: Mapping[str, Any] | None) -> Subject | None:
-    """Return the subject that a provenance describes; fields that NWB does not know are left out."""
-    if not fields:
+    """Return the subject that a provenance describes; fields that NWB does not know are left out.
+
+    A source whose subject has no id or sex gets the words for not knowing them, since they may not be empty.
+    """
+    if fields is None:
         return None
     known = {name: str(value) for name, value in fields.items() if name in _SUBJECT_FIELDS and value not in (None, "")}
     birth = parse_time(known.pop("date_of_birth", None))
+    known = {"subject_id": "unknown", "sex": "U", **known}
     return Subject(**known, **({} if birth is None else {"date_of_birth": birth}))
 
 

@@ -29,7 +29,8 @@ def scores(result: FitResult) -> Table:
     rows = score_table(result)
     lowest = min(row.mse for row in rows)
     for row in rows:
-        cells = (row.name, number(row.correlation), number(row.sem), number(row.mse, 4), str(row.undefined or ""))
+        error = f"{row.mse:.4g}" if math.isfinite(row.mse) else "-"
+        cells = (row.name, number(row.correlation), number(row.sem), error, str(row.undefined or ""))
         table.add_row(*map(escape, cells), style="bold" if row.mse == lowest else None)
     return table
 

@@ -67,7 +67,8 @@ def open_hdf5(path: Path) -> Iterator[OpenedFile]:
                 io = NWBHDF5IO(path=str(path), mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except Exception as error:  # pynwb and hdmf raise many kinds on a malformed file
-                raise InputError(f"pynwb cannot read the file ({error})", where=str(path)) from error
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:300]  # some hold a dump of the file
+                raise InputError(f"pynwb cannot read the file ({reason})", where=str(path)) from error
         yield OpenedFile(str(path), "hdf5", nwbfile, version, tuple(messages))
     finally:
         if io is not None:
