@@ -67,7 +67,10 @@ def open_hdf5(path: Path) -> Iterator[OpenedFile]:
                 io = NWBHDF5IO(path=str(path), mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except Exception as error:  # pynwb and hdmf raise many kinds on a malformed file
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:300]  # some hold a dump of the file
+                # hdmf's errors hold a dump of the whole object, and the reason as their last argument
+                reason = next(
+                    (str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__
+                )
                 raise InputError(f"pynwb cannot read the file ({reason})", where=str(path)) from error
         yield OpenedFile(str(path), "hdf5", nwbfile, version, tuple(messages))
     finally:
