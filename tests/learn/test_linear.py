@@ -97,6 +97,20 @@ def test_ar_var_equals_scikit_learn_target_by_target(windows):
         np.testing.assert_allclose(model.connectivity(w.session), weights[best], atol=1e-6)
 
 
+def test_the_validation_error_from_moments_is_that_of_the_predictions(windows):
+    """It decides the strength, so a wrong term in it may go unseen elsewhere."""
+    w = windows[0]
+    model = ARVAR(windows)
+    generator = torch.Generator().manual_seed(0)
+    for name in ("shared_0", "own_0"):
+        buffer = model.get_buffer(name)
+        buffer.copy_(torch.randn(buffer.shape, generator=generator, dtype=buffer.dtype))
+    zero = tuple(torch.zeros_like(mean) for mean in model._means(w))
+    found = linear._mse(model._moments(w, "validation", zero), model.get_buffer("shared_0"), model.get_buffer("own_0"))
+    batch = w.batch(w.targets["validation"])
+    assert float(found) == pytest.approx(float((model.predict(batch) - batch.target).square().mean()), rel=1e-10)
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_blocks_do_not_matter(windows, name, monkeypatch):
     whole = solved(REFERENCES[name](windows), windows)

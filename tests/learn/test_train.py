@@ -136,12 +136,19 @@ def test_the_same_seed_gives_the_same_result_and_leaves_no_trace(windows):
         result = train(model, windows, TrainConfig(epochs=2, learning_rate=0.01, seed=seed))
         curves.append(np.r_[result.curve["train_loss"], [float(s.detach()) for s in model.scale]])
         torch.rand(3)  # what happens between two runs does not matter
-        torch.set_rng_state(state)
     np.testing.assert_array_equal(curves[0], curves[1])
     assert not np.array_equal(curves[0], curves[2])
     torch.set_rng_state(state)
     train(Scaled(windows), windows, TrainConfig(epochs=1))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_dropout_is_on_while_training_whatever_the_mode_before(windows):
+    losses = [
+        train(model, windows, TrainConfig(epochs=1)).curve["train_loss"][0]
+        for model in (Scaled(windows, start=1.0), Scaled(windows, start=1.0).eval())
+    ]
+    assert losses[0] == losses[1]
 
 
 def test_other_sessions_parameters_are_left_alone(windows):
