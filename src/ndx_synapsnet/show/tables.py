@@ -111,6 +111,8 @@ def strongest(fitted: FitResult, edges: int) -> Table:
         for target, source in zip(*np.unravel_index(places, weights.shape), strict=True)
         if weights[target, source] != 0
     ]
+    if not rows:  # the penalty left nothing
+        return grid("No connection was found: every effective weight is 0", [], [])
     note = "" if fitted.trustworthy else ": NOT TO BE READ, see the verdict"
     return grid(f"Strongest connections{note}", ["source", "target", "effective weight"], rows)
 
