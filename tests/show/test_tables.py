@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from ndx_synapsnet.session import FitResult
 from ndx_synapsnet.show import tables
@@ -26,6 +27,7 @@ def test_strongest_connections_are_in_order_and_off_the_diagonal(result: FitResu
     matrix = replace(result.connectivity["effective"], weights=weights)
     fitted = replace(result, connectivity={"effective": matrix})
     table = tables.strongest(fitted, 10)
+    assert isinstance(table, Table)
     sources, targets, values = (list(column.cells) for column in table.columns)
     ids = result.neurons.id
     assert sources == [ids[5], ids[1]]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ..nwb.readers.description import Contents
@@ -31,7 +30,7 @@ def scores(result: FitResult) -> Table:
     for row in rows:
         error = f"{row.mse:.4g}" if math.isfinite(row.mse) else "-"
         cells = (row.name, number(row.correlation), number(row.sem), error, str(row.undefined or ""))
-        table.add_row(*map(escape, cells), style="bold" if row.mse == lowest else None)
+        table.add_row(*cells, style="bold" if row.mse == lowest else None)
     return table
 
 
@@ -42,7 +41,7 @@ def pairs(title: str, values: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for key, value in values.items():
         if value not in (None, "", [], ()):
-            table.add_row(escape(key), escape(_printable(value)))
+            table.add_row(key, _printable(value))
     return table
 
 
@@ -53,7 +52,7 @@ def grid(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
         numeric = bool(rows) and all(isinstance(row[place], (int, float)) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_printable(cell)) for cell in row))
+        table.add_row(*(_printable(cell) for cell in row))
     return table
 
 
@@ -95,8 +94,8 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     return [*items, fitted.verdict]
 
 
-def strongest(fitted: FitResult, edges: int) -> Table:
-    """Return the connections of largest absolute effective weight, a neuron's own left out."""
+def strongest(fitted: FitResult, edges: int) -> Table | str:
+    """Return the connections of largest absolute effective weight, a neuron's own left out, or a sentence if none."""
     weights = fitted.connectivity["effective"].weights.astype(np.float64)
     np.fill_diagonal(weights, 0.0)
     places = np.argsort(-np.abs(weights), axis=None, kind="stable")[:edges]
@@ -112,7 +111,7 @@ def strongest(fitted: FitResult, edges: int) -> Table:
         if weights[target, source] != 0
     ]
     if not rows:  # the penalty left nothing
-        return grid("No connection was found: every effective weight is 0", [], [])
+        return "No connection was found: every effective weight is 0."
     note = "" if fitted.trustworthy else ": NOT TO BE READ, see the verdict"
     return grid(f"Strongest connections{note}", ["source", "target", "effective weight"], rows)
 
@@ -220,7 +219,10 @@ def _printable(value: Any) -> str:
 
 
 def say(*items: Any) -> None:
-    """Print tables and plain sentences to standard output, wide enough not to fold when it is no terminal."""
+    """Print tables and plain sentences to standard output, wide enough not to fold when it is no terminal.
+
+    Markup is off for all of them: brackets in metadata are text.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
