@@ -11,6 +11,9 @@ import pytest
 from ndx_synapsnet.session import Connectivity, FitResult, Forecast, Normalization, Scores, Session
 from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 
+# As the command line does: threads that spin would slow tests down several times on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -154,6 +154,8 @@ def test_an_in_place_result_is_drawn_after_the_file_moved(recording: Path, setti
         (["fit", "{recording}", "--behavior", "tail"], "tail"),
         (["fit", "{recording}", "--epoch", "blinks"], "blinks"),
         (["fit", "{recording}", "--device", "abacus"], "abacus"),
+        (["fit", "{recording}", "--seed", "99999999999999999999"], "--seed"),
+        (["demo", "{recording}", "--seed", "-1"], "--seed"),
         (["show", "{recording}"], "no fit"),
         (["show", "{recording}", "--run", "mine"], "no fit"),
     ],
@@ -163,6 +165,88 @@ def test_bad_input_ends_with_2_and_a_sentence(recording: Path, arguments: list[s
     assert result.exit_code == 2
     assert words in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [("--bin-width", "bin_width"), ("--rate", "rate")],
+)
+def test_a_zero_is_taken_as_given(recording: Path, option: str, setting: str) -> None:
+    result = run("fit", recording, option, "0")
+    assert result.exit_code == 2
+    assert f"{setting} is 0.0, expected more than 0" in result.output
+
+
+def test_a_start_and_a_hold_of_zero_are_kept(recording: Path, settings: Path) -> None:
+    result = run("fit", recording, "--config", settings, "--start", "0", "--max-hold", "0", "--json")
+    assert result.exit_code == 0, result.output
+    read = json.loads(result.output)["runs"][0]["provenance"]["source"]["read_config"]
+    assert (read["start"], read["max_hold"]) == (0, 0)
+
+
+def test_epochs_are_kept_to_whatever_the_recipe_says_of_steps(recording: Path) -> None:
+    result = run("fit", recording, "--epochs", "2", "--json")
+    assert result.exit_code == 0, result.output
+    (fitted,) = json.loads(result.output)["runs"]
+    assert fitted["config"]["train"] | {"epochs": 2, "min_steps": 0, "max_steps": None} == fitted["config"]["train"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "{folder}/result.txt"], "End it in .nwb or .zarr"),
+        (["-o", "{folder}/result.nwb", "--name", "a/b"], "cannot be called"),
+        (["--in-place", "--name", "ground_truth"], "mouse.nwb: the file has something called 'ground_truth'"),
+        (["--pictures", "{recording}"], "cannot be made"),
+    ],
+)
+def test_what_would_keep_a_result_from_being_written_is_told_before_the_fit(
+    recording: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ndx_synapsnet.experiment.fit", lambda *_: pytest.fail("fitted first"))
+    result = run("fit", recording, *(each.format(folder=recording.parent, recording=recording) for each in arguments))
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.parametrize("place", [["--in-place"], []])
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_fit(
+    recording: Path, place: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ndx_synapsnet.experiment.fit", lambda *_: pytest.fail("fitted first"))
+    # permissions do not bind the superuser, whom tests may run as
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != recording.parent and allowed(path, mode))
+    result = run("fit", recording, *place)
+    assert result.exit_code == 2
+    assert "cannot be written to" in result.output
+
+
+def test_a_write_protected_recording_is_refused_before_the_fit(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ndx_synapsnet.experiment.fit", lambda *_: pytest.fail("fitted first"))
+    recording.chmod(0o444)
+    result = run("fit", recording, "--in-place")
+    assert result.exit_code == 2
+    assert "write-protected" in result.output
+
+
+def test_a_recording_given_as_an_address_is_written_to_as_well(
+    recording: Path, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ([], ["--in-place"]):
+        result = run("fit", recording.as_uri(), "--config", settings, *place)
+        assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mouse.nwb", "mouse_desc-synapsnet.nwb"]
+
+
+def test_the_ablation_without_connectivity_is_drawn_and_shown(recording: Path, settings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.nwb"
+    result = run("fit", recording, "-o", out, "--config", settings, "--without", "connectivity", "--pictures", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "NOT TO BE READ" not in run("show", out).output
 
 
 def test_ctrl_c_while_training_leaves_the_recording_alone(recording: Path, tmp_path: Path) -> None:

@@ -145,6 +145,20 @@ def test_unknown_settings_are_named(tmp_path: Path) -> None:
     file.write_text("train:\n  epochs: many\n")
     with pytest.raises(InputError, match=r"mine\.yaml"):
         load_config(file=file)
+    for text, words in (
+        ("train: {epochs: many}", "epochs is 'many', expected a whole number"),
+        ("train: {epochs: 2.5}", "epochs is 2.5, expected a whole number"),
+        ("train: {epochs: true}", "epochs is True, expected a whole number"),
+        ("train: {learning_rate: fast}", "learning_rate is 'fast', expected a number"),
+        ("windows: {split: 3}", "split is 3, expected a list"),
+        ("model: {use_behavior: 'no'}", "use_behavior is 'no', expected true or false"),
+        ("penalty_grid: 3", "penalty_grid is 3, expected a list"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=words):
+            load_config(file=file)
+    file.write_text("train: {max_steps: null, learning_rate: 1}")
+    assert load_config(file=file).train.max_steps is None
     file.write_text("train: [1")
     with pytest.raises(InputError, match="is not YAML"):
         load_config(file=file)

@@ -72,6 +72,7 @@ def test_mandelbrot_image_is_the_set() -> None:
         {"placement": "spiral"},
         {"persistence": 1.0},
         {"n_samples": 0},
+        {"seed": -1},
     ],
 )
 def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Before torch is loaded: its idle threads should sleep. By default they spin, and a fit beside another busy program
+# then takes several times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+#: What torch and numpy both take as a seed.
+SEED = click.IntRange(0, 2**63 - 1)
+
 
 class Verbs(click.Group):
     """Ends bad input and Ctrl-C with a sentence instead of a traceback."""
@@ -30,7 +38,7 @@ class Verbs(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("\nInterrupted: no file was changed.", err=True)
+            click.echo("\nInterrupted: every file is as it was, or complete. Run the same command again.", err=True)
             ctx.exit(130)
 
 
@@ -87,7 +95,8 @@ def _read_config(options: Mapping[str, Any]) -> Any:
     from .nwb.readers import ReadConfig
     from .session import from_mapping
 
-    settings = {name: value for name, value in options.items() if value not in (None, (), False)}
+    # what was not given is None, empty or off; a 0 was given
+    settings = {name: value for name, value in options.items() if not (value is None or value is False or value == ())}
     if settings.pop("all_units", False):
         settings["quality_filter"] = False
     return from_mapping(ReadConfig, settings, where="command line")
@@ -97,8 +106,8 @@ def _read_config(options: Mapping[str, Any]) -> Any:
 @click.argument("folder", type=click.Path(path_type=Path), default="synapsnet-demo", metavar="[DIR]")
 @click.option("--neurons", default=180, show_default=True, help="Simulated neurons; a third of them is recorded.")
 @click.option("--samples", default=10_000, show_default=True, help="Samples of 1/30 s.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the simulation and of the fit.")
-@click.option("--epochs", type=int, help="Train for so many epochs instead of the recipe's number.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the simulation and of the fit.")
+@click.option("--epochs", type=int, help="Train for exactly so many epochs instead of the recipe's number.")
 def demo(folder: Path, neurons: int, samples: int, seed: int, epochs: int | None) -> None:
     """Simulate a recording with known wiring, fit it, and show how much of the wiring was found.
 
@@ -128,8 +137,7 @@ def demo(folder: Path, neurons: int, samples: int, seed: int, epochs: int | None
     _make_folder(folder)
     write_recording(simulation.session, path, truth=simulation.truth)
     session = read_session(path)
-    changes: dict[str, Any] = {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
-    (result,) = fit_sessions(session, load_config(overrides={"train": changes}))
+    (result,) = fit_sessions(session, load_config(overrides={"train": {"seed": seed, **_exactly(epochs)}}))
     if result.provenance["interrupted"]:
         tables.say(f"Interrupted: {path} holds the recording only.")
         raise SystemExit(130)
@@ -214,8 +222,8 @@ def inspect(uri: str, as_json: bool) -> None:
 @click.option("--recipe", default="default", show_default=True, help="Settings to start from: default or paper.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file that changes the recipe.")
 @click.option("--decoder", help="gru, rnn, lstm or transformer.")
-@click.option("--epochs", type=int, help="Train for so many epochs.")
-@click.option("--seed", type=int, help="Seed of initialisation and sampling.")
+@click.option("--epochs", type=int, help="Train for exactly so many epochs, whatever the recipe's number of steps.")
+@click.option("--seed", type=SEED, help="Seed of initialisation and sampling.")
 @click.option("--device", help="cpu, cuda, ... [default: the best there is]")
 @click.option(
     "--without",
@@ -254,22 +262,28 @@ def fit(
     from .experiment import fit as fit_sessions
     from .experiment import load_config
     from .nwb.readers import read_session
-    from .nwb.results import write_result
+    from .nwb.results import require_target, write_result
     from .show import tables
-    from .show.plots import save_pictures
+    from .show.plots import require_matplotlib, save_pictures
 
     model = {f"use_{part}": False for part in options.pop("without")}
     decoder = options.pop("decoder")
     model |= {} if decoder is None else {"decoder": decoder}
-    training = {key: options.pop(key) for key in ("epochs", "seed", "device")}
+    training = {key: value for key in ("seed", "device") if (value := options.pop(key)) is not None}
     overrides = {
         "model": model,
-        "train": {key: value for key, value in training.items() if value is not None},
+        "train": {**training, **_exactly(options.pop("epochs"))},
         "keep": options.pop("store"),
     }
     config = load_config(recipe, file=config_file, overrides=overrides)
-    targets = [Path(uri) for uri in uris] if in_place else _new_files(uris, output)
     reading = _read_config(options)
+    # whatever would keep the result from being written is told before anything long is begun
+    targets = [_local(uri) for uri in uris] if in_place else _new_files(uris, output)
+    for target in targets:
+        require_target(target, in_place=in_place, name=name)
+    if pictures is not None:
+        require_matplotlib()
+        _make_folder(pictures)
 
     sessions = []
     for uri in uris:
@@ -280,7 +294,7 @@ def fit(
     results = fit_sessions(sessions, config)
     interrupted = bool(results[0].provenance["interrupted"])
     if interrupted and in_place:
-        targets = _new_files(uris, None, suffix="interrupted")
+        targets = [_free(path.with_name(f"{_stem(path)}_desc-interrupted.nwb")) for path in targets]
     written = []
     for uri, session, result, target in zip(uris, sessions, results, targets, strict=True):
         run = write_result(result, target, in_place=in_place and not interrupted, name=name, compress=compress)
@@ -355,7 +369,8 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None) ->
 
     result = read_result(file, run)
     session = _original(result, file, source)
-    folder = output or Path(file).with_suffix("").with_name(Path(file).stem + "_pictures")
+    folder = output or _local(file).with_name(_stem(_local(file)) + "_pictures")
+    _make_folder(folder)
     tables.say(*(str(path) for path in save_pictures(result, folder, session)))
 
 
@@ -394,18 +409,43 @@ def summary(result: FitResult) -> dict[str, Any]:
     }
 
 
-def _new_files(uris: Sequence[str], output: Path | None, suffix: str = "synapsnet") -> list[Path]:
-    """Return a new file for each recording, before anything long is begun; none may exist."""
+def _exactly(epochs: int | None) -> dict[str, Any]:
+    """Return the training settings by which a number of epochs is kept to: a recipe bounds the steps as well."""
+    return {} if epochs is None else {"epochs": epochs, "min_steps": 0, "max_steps": None}
+
+
+def _local(uri: str) -> Path:
+    """Return the path of a recording on this machine."""
+    from .nwb.sources.local import local_path
+
+    return local_path(uri)
+
+
+def _stem(path: Path) -> str:
+    """Return a recording's name without what says its format."""
+    return path.name.removesuffix(".zarr").removesuffix(".nwb")
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or where that is taken the first of ``path_2``, ``path_3``, ... that is not."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_stem(f"{path.stem}_{number}")
+    return candidate
+
+
+def _new_files(uris: Sequence[str], output: Path | None) -> list[Path]:
+    """Return a new file for each recording; none may exist."""
     several = len(uris) > 1
     folder = output if output is not None and (several or output.is_dir()) else None
     targets = []
     for uri in uris:
-        source = Path(uri)
+        source = _local(uri)
         if output is not None and folder is None:
             target = output
         else:
-            stem = source.name.removesuffix(".zarr").removesuffix(".nwb")
-            target = (folder or source.parent) / f"{stem}_desc-{suffix}.nwb"
+            target = (folder or source.parent) / f"{_stem(source)}_desc-synapsnet.nwb"
         if target.exists():
             raise InputError(
                 "is there already", where=str(target), remedy="Name another with -o, or remove it, or use --in-place."
@@ -420,8 +460,6 @@ def _new_files(uris: Sequence[str], output: Path | None, suffix: str = "synapsne
 
 def _make_folder(folder: Path) -> None:
     """Make a folder that can be written to, or say why not."""
-    import os
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

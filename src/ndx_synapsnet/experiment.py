@@ -150,8 +150,9 @@ def fit(
     InputError
         If a session is too short, or has too few neurons that are active.
     KeyboardInterrupt
-        If interrupted before one epoch was finished; later interruptions keep the best epoch so far and are told
-        in ``provenance["interrupted"]``.
+        If interrupted before training began or after it ended. An interruption of the training itself keeps the best
+        epoch so far (before the first one's end, the parameters as they are) and is told in
+        ``provenance["interrupted"]``.
     """
     sessions = [sessions] if isinstance(sessions, Session) else list(sessions)
     if not sessions:

@@ -7,7 +7,8 @@ H hidden units. Connectivity is always ``[target, source]``; activity is (N, T) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,6 +23,15 @@ Modality = Literal["ecephys", "ophys"]
 SPLITS: dict[str, int] = {"unused": 0, "train": 1, "validation": 2, "test": 3}
 
 _D = TypeVar("_D")
+
+# What a setting may be, by its annotation, and what that is called.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "bool": ((bool,), "true or false"),
+    "int": ((Integral,), "a whole number"),
+    "float": ((Real,), "a number"),
+    "str": ((str,), "a text"),
+    "tuple": ((list, tuple, str), "a list"),  # where a list is wanted, one text may stand for a list of one
+}
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -85,18 +95,31 @@ def from_mapping(cls: type[_D], values: Mapping[str, Any], *, where: str) -> _D:
     Raises
     ------
     InputError
-        If a key is no field of `cls`, or a value is refused by it.
+        If a key is no field of `cls`, or a value is of another kind than the field, or refused by `cls`.
     """
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(
             f"unknown setting {', '.join(unknown)}", where=where, remedy=f"Known settings: {', '.join(sorted(known))}"
         )
+    for name, value in values.items():
+        if (expected := _other_kind(known[name], value)) is not None:
+            raise InputError(f"{name} is {value!r}, expected {expected}", where=where)
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise InputError(str(error), where=where) from error
+
+
+def _other_kind(setting: Field[Any], value: Any) -> str | None:
+    """Return what `setting` is annotated to be in words, if `value` is something else; None if it fits."""
+    annotation = str(setting.type)
+    if value is None and annotation.endswith("| None"):
+        return None
+    kinds, words = _KINDS.get(annotation.removesuffix("| None").partition("[")[0].strip(), ((object,), ""))
+    fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds or object in kinds)
+    return None if fits else words
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,6 +64,8 @@ class PaperNetworkConfig:
             raise ValueError(f"density is {self.density}, expected a fraction between 0 and 1")
         if self.placement not in ("mandelbrot", "random"):
             raise ValueError(f"placement is {self.placement!r}, expected 'mandelbrot' or 'random'")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more")
         if not 0 <= self.persistence < 1:
             raise ValueError(f"persistence is {self.persistence}, expected 0 to below 1")
 

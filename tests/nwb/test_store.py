@@ -226,6 +226,17 @@ def test_refusals_of_the_disk(
     assert "Nothing was changed" in str(caught.value)
 
 
+def test_hdf5_s_account_of_a_full_disk_is_left_out(hdf5_recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: NWBHDF5IO, container: NWBFile, **_: Any) -> None:
+        text = "Unable to extend file properly, errno = 27, error message = 'File too large' (file write failed: ...)"
+        raise OSError(errno.EFBIG, text)
+
+    monkeypatch.setattr(NWBHDF5IO, "write", refuse)
+    with Untouched(hdf5_recording), pytest.raises(InputError) as caught:
+        store.amend(hdf5_recording, add_series)
+    assert "(Unable to extend file properly). Nothing was changed." in str(caught.value)
+
+
 def test_other_errors_of_the_disk_are_not_explained_away(hdf5_recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError(errno.EIO, "a broken disk")

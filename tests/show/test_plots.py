@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need the extra [plot]")
 
 from ndx_synapsnet.session import FitResult, Scores, Session
-from ndx_synapsnet.show.compute import connectivity_view, correlation_matrix, score_table, trace_view
-from ndx_synapsnet.show.plots import draw_recovery, draw_scores, save_pictures
+from ndx_synapsnet.show.compute import best_epoch, connectivity_view, correlation_matrix, score_table, trace_view
+from ndx_synapsnet.show.plots import draw_recovery, draw_scores, draw_training, save_pictures
 
 
 def test_every_picture_is_written(result: FitResult, session: Session, tmp_path: Path) -> None:
@@ -21,6 +21,18 @@ def test_every_picture_is_written(result: FitResult, session: Session, tmp_path:
 
 def test_pictures_do_without_the_recording(result: FitResult, tmp_path: Path) -> None:
     assert len(save_pictures(result, tmp_path)) == 4
+
+
+def test_pictures_do_without_connectivity(result: FitResult, session: Session, tmp_path: Path) -> None:
+    paths = save_pictures(replace(result, connectivity={}), tmp_path, session)
+    assert [path.name for path in paths] == ["traces.png", "scores.png", "training.png"]
+
+
+def test_the_epoch_that_was_kept_is_told_even_where_it_has_not_the_lowest_mse(result: FitResult) -> None:
+    assert best_epoch(result) == 1  # of an older result, by the validation MSE
+    kept = replace(result, provenance={**result.provenance, "best_epoch": 2})
+    assert best_epoch(kept) == 2
+    assert "best epoch 2" in [text.get_text() for text in draw_training(kept).axes[0].get_legend().get_texts()]
 
 
 def test_matrices_are_grouped_by_region(result: FitResult, session: Session) -> None:

@@ -21,7 +21,7 @@ from .matrices import GROUND_TRUTH, build_matrix, read_matrix
 from .metadata import new_nwbfile, processing_module
 from .neuron_table import build_neuron_table, read_embeddings, read_neurons, read_scores
 from .provenance import build_provenance, read_provenance
-from .runs import fits, free_name, list_runs
+from .runs import fits, free_name, list_runs, require_name
 from .sources import open_source
 from .types import FunctionalConnectivity, SynapsNetFit
 
@@ -32,6 +32,7 @@ __all__ = [
     "list_runs",
     "read_result",
     "read_true_connectivity",
+    "require_target",
     "result_of",
     "write_result",
 ]
@@ -97,6 +98,34 @@ def write_result(
     run = add_result(nwbfile, result, name=name, layout=Layout(store.format_of(path), compress))
     store.create(path, nwbfile, room=size_of(result))
     return WrittenRun(path, run)
+
+
+def require_target(path: str | os.PathLike[str], *, in_place: bool = False, name: str | None = None) -> None:
+    """Raise now what would keep `write_result` from writing later, when a long fit is done.
+
+    Parameters
+    ----------
+    path, in_place, name
+        As for `write_result`.
+
+    Raises
+    ------
+    InputError
+        As `write_result`, as far as it can be told before there is a result.
+    """
+    path = Path(path)
+    if name is not None:
+        require_name(name)
+    if not in_place:
+        store.require_new(path)
+        return
+    store.require_amendable(path)
+    if name is not None:
+        with open_source(path) as opened:
+            try:
+                free_name(opened.nwbfile, name, default=DEFAULT_NAME)
+            except InputError as error:
+                raise InputError(error.what, where=opened.uri, remedy=error.remedy) from error
 
 
 def size_of(result: FitResult) -> int:

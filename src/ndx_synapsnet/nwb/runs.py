@@ -38,6 +38,18 @@ def fits(nwbfile: NWBFile) -> dict[str, tuple[Modality, SynapsNetFit]]:
     }
 
 
+def require_name(name: str) -> None:
+    """Raise if an object of a file cannot be called `name`.
+
+    Raises
+    ------
+    InputError
+        If it is empty, or has a character that is part of paths.
+    """
+    if not name or "/" in name or ":" in name:
+        raise InputError(f"a run cannot be called {name!r}", remedy="Choose a name without '/' and ':'.")
+
+
 def free_name(nwbfile: NWBFile, name: str | None, *, default: str) -> str:
     """Return the name for a new run: `name` if it is given, else `default`, numbered if it is taken.
 
@@ -61,8 +73,7 @@ def free_name(nwbfile: NWBFile, name: str | None, *, default: str) -> str:
         while (candidate := default if number == 1 else f"{default}_{number}") in taken:
             number += 1
         return candidate
-    if not name or "/" in name or ":" in name:
-        raise InputError(f"a run cannot be called {name!r}", remedy="Choose a name without '/' and ':'.")
+    require_name(name)
     if name in taken:
         raise InputError(
             f"the file has something called {name!r} already, and NWB cannot replace it",

@@ -64,10 +64,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
         not valid NWB. Nothing is left behind.
     """
     path = Path(path)
-    file_format = format_of(path)
-    if not path.parent.is_dir():
-        raise InputError("there is no such folder", where=str(path.parent), remedy="Make it first.")
-    _require_free(path)
+    file_format = require_new(path)
     with _plain_errors(path), sole_writer(path):
         temporary = _temporary(path, file_format)
         _require_room(path.parent, room)
@@ -106,12 +103,8 @@ def amend(path: str | os.PathLike[str], modify: Callable[[NWBFile], _T], *, room
         If the file cannot be read or is write-protected, its folder cannot be written to, the disk is full, another
         program writes it, the copy is not valid where the file was, or something that was in it has changed.
     """
-    given = Path(path)
-    if not given.exists():
-        raise InputError("there is no such file", where=str(given), remedy="Check the path.")
-    source = given.resolve()  # a symbolic link stays one
+    source = require_amendable(Path(path))
     file_format: Format = "zarr" if source.is_dir() else "hdf5"
-    _require_writable(source)
     with _plain_errors(source), sole_writer(source), _quiet(source, file_format):
         _remove_leftovers(source)
         temporary = _temporary(source, file_format)
@@ -140,6 +133,49 @@ def amend(path: str | os.PathLike[str], modify: Callable[[NWBFile], _T], *, room
         finally:
             _remove(temporary)
     return answer
+
+
+def require_new(path: Path) -> Format:
+    """Return the format of a new file, after checking that it could be made.
+
+    Raises
+    ------
+    InputError
+        If its name says no format or one whose package is not installed, the path is taken, or its folder does not
+        exist or cannot be written to.
+    """
+    file_format = format_of(path)
+    if not path.parent.is_dir():
+        raise InputError("there is no such folder", where=str(path.parent), remedy="Make it first.")
+    _require_free(path)
+    with _plain_errors(path):
+        _require_open_folder(path.parent)
+    if file_format == "zarr":
+        _zarr_io()
+    return file_format
+
+
+def require_amendable(path: Path) -> Path:
+    """Return the path of an existing file, links resolved, after checking that it may be replaced by an amended copy.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is write-protected, or its folder cannot be written to.
+    """
+    if not path.exists():
+        raise InputError("there is no such file", where=str(path), remedy="Check the path.")
+    source = path.resolve()  # a symbolic link stays one
+    _require_writable(source)
+    with _plain_errors(source):
+        _require_open_folder(source.parent)
+    return source
+
+
+def _require_open_folder(folder: Path) -> None:
+    """Raise as writing into a folder would, if its permissions or its file system forbid that."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _require_free(path: Path) -> None:
@@ -225,13 +261,16 @@ def _copy(source: Path, temporary: Path) -> None:
 
 def _open(path: Path, file_format: Format, mode: str) -> Any:
     """Return pynwb's reader and writer of a file, open."""
-    if file_format == "hdf5":
-        return NWBHDF5IO(str(path), mode)
+    return NWBHDF5IO(str(path), mode) if file_format == "hdf5" else _zarr_io()(str(path), mode)
+
+
+def _zarr_io() -> Any:
+    """Return hdmf-zarr's reader and writer class."""
     try:
         from hdmf_zarr import NWBZarrIO
     except ImportError as error:
         raise missing_extra("hdmf-zarr", "zarr") from error
-    return NWBZarrIO(str(path), mode)
+    return NWBZarrIO
 
 
 def _require_readable(source: Path, file_format: Format) -> None:
@@ -329,9 +368,10 @@ def _plain_errors(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         code = _error_number(error)
         if code is not None and code in _FULL:
-            reason = getattr(error, "strerror", None) or os.strerror(code)
+            # what HDF5 appends is of use to its makers only
+            reason = re.split(r",? ?\(?(?:errno = |file write failed)", getattr(error, "strerror", None) or "")[0]
             raise InputError(
-                f"the disk is full or the file would be too large ({reason})",
+                f"the disk is full or the file would be too large ({reason or os.strerror(code)})",
                 where=str(path),
                 remedy=f"Nothing was changed. Free space in {path.parent}, or write to another disk.",
             ) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..metrics import lagged_correlation
 from ..session import SPLITS, FitResult, Session
 
 #: Names under which predictors appear in pictures and tables.
@@ -19,7 +20,6 @@ PREDICTOR_NAMES = {
     "ridge_var": "ridge VAR(1) + behaviour",
     "ar_var": "AR + VAR(1)",
 }
-
 
 _MOST_GROUPS = 24  # names that fit along a matrix
 
@@ -94,13 +94,7 @@ def correlation_matrix(session: Session, columns: NDArray[np.int64] | None = Non
         Samples to use; all valid ones by default.
     """
     use = np.flatnonzero(session.valid) if columns is None else columns[session.valid[columns]]
-    x = session.activity[:, use].astype(np.float64)
-    x -= x.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    x = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
-    matrix: NDArray[np.float64] = x @ x.T
-    np.fill_diagonal(matrix, 0.0)
-    return matrix
+    return lagged_correlation(session.activity[:, use], 0)
 
 
 def connectivity_view(
@@ -161,6 +155,14 @@ def trace_view(result: FitResult, session: Session | None = None, *, neurons: in
         true=true,
         correlation=r[chosen].astype(np.float64),
     )
+
+
+def best_epoch(result: FitResult) -> int | None:
+    """Return the number of the epoch whose parameters were kept; None if the result does not say."""
+    if "best_epoch" in result.provenance:
+        return int(result.provenance["best_epoch"])
+    curve = result.training.get("validation_mse", np.zeros(0))
+    return int(result.training["epoch"][np.nanargmin(curve)]) if np.isfinite(curve).any() else None
 
 
 def score_table(result: FitResult) -> list[ScoreRow]:

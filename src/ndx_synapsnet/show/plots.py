@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import missing_extra
 from ..session import FitResult, Session
-from .compute import PREDICTOR_NAMES, MatrixView, TraceView, connectivity_view, trace_view
+from .compute import PREDICTOR_NAMES, MatrixView, TraceView, best_epoch, connectivity_view, trace_view
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 
 
-def _figure(width: float, height: float) -> Figure:
-    """Return an empty figure that needs no display and leaves the user's matplotlib state alone."""
+def require_matplotlib() -> None:
+    """Raise an `InputError` that says how to install matplotlib, if it is not there."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise missing_extra("matplotlib", "plot") from error
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Return an empty figure that needs no display and leaves the user's matplotlib state alone."""
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -120,9 +127,9 @@ def draw_training(result: FitResult) -> Figure:
     curve = result.training
     ax.plot(curve["epoch"], curve["train_loss"], color=GREY, marker="o", ms=3, label="training loss")
     ax.plot(curve["epoch"], curve["validation_mse"], color=BLUE, marker="o", ms=3, label="validation MSE")
-    if len(curve["epoch"]):
-        best = int(np.nanargmin(curve["validation_mse"]))
-        ax.axvline(curve["epoch"][best], color=ORANGE, ls="--", lw=1, label=f"best epoch {curve['epoch'][best]:.0f}")
+    best = best_epoch(result)
+    if best is not None:
+        ax.axvline(best, color=ORANGE, ls="--", lw=1, label=f"best epoch {best}")
     ax.axhline(1.0, color=GREEN, lw=1, ls=":", label="predicting the mean")
     ax.set(xlabel="epoch", ylabel="mean squared error (z-scored)")
     ax.legend(frameon=False, fontsize=8)
@@ -158,7 +165,7 @@ def _name(key: str) -> str:
 
 
 def save_pictures(result: FitResult, folder: Path, session: Session | None = None) -> list[Path]:
-    """Write every picture of a fit as PNG.
+    """Write every picture of a fit as PNG; that of the connectivity only where the fit has one.
 
     Parameters
     ----------
@@ -174,15 +181,14 @@ def save_pictures(result: FitResult, folder: Path, session: Session | None = Non
     list of Path
         The files, in the order in which one would look at them.
     """
-    return save_figures(
-        {
-            "connectivity": draw_matrices(connectivity_view(result, session)),
-            "traces": draw_traces(trace_view(result, session)),
-            "scores": draw_scores(result),
-            "training": draw_training(result),
-        },
-        folder,
-    )
+    figures = {
+        "traces": draw_traces(trace_view(result, session)),
+        "scores": draw_scores(result),
+        "training": draw_training(result),
+    }
+    if "effective" in result.connectivity:  # not in the ablation without connectivity
+        figures = {"connectivity": draw_matrices(connectivity_view(result, session)), **figures}
+    return save_figures(figures, folder)
 
 
 def save_figures(figures: dict[str, Any], folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..nwb.readers.description import Contents
 from ..session import FitResult
-from .compute import score_table
+from .compute import best_epoch, score_table
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -70,7 +70,7 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     """
     made, source = fitted.provenance, fitted.provenance.get("source", {})
     training = fitted.training
-    best = int(np.nanargmin(training["validation_mse"])) if len(training.get("validation_mse", ())) else None
+    best = best_epoch(fitted)
     facts = {
         "source": source.get("uri"),
         "subject": (source.get("subject") or {}).get("subject_id"),
@@ -82,7 +82,7 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
         "connectivity": [f"{key} ({matrix.method})" for key, matrix in fitted.connectivity.items()],
         "recipe": fitted.config.get("recipe"),
         "seed": made.get("seed"),
-        "best epoch": None if best is None else f"{training['epoch'][best]:.0f} of {len(training['epoch'])}",
+        "best epoch": None if best is None else f"{best} of {len(training.get('epoch', ()))}",
         "made by": [f"{package} {number_}" for package, number_ in made.get("software", {}).items()],
         "finished": made.get("finished"),
         "interrupted": "yes: the best epoch until then" if made.get("interrupted") else None,
@@ -227,4 +227,7 @@ def say(*items: Any) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     for item in items:
-        console.print(_printable(item) if isinstance(item, str) else item, markup=False)
+        if isinstance(item, str):  # a line is one line, so that a path in it can be copied
+            console.print(_printable(item), markup=False, soft_wrap=True)
+        else:
+            console.print(item)

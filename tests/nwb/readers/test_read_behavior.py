@@ -143,6 +143,7 @@ def test_behaviour_shorter_than_the_recording_is_missing_where_it_is_not(build):
     session = read(nwbfile, bin_width=0.5)
     assert np.array_equal(session.behavior, [[2, 7, 9, 9, NAN, NAN, NAN, NAN]], equal_nan=True)
     assert session.provenance["behavior"][0]["missing"] == 0.5
+    assert "behaviour is missing in part of the samples, where a fit takes its mean: speed in 50.0 %" in notes(session)
     assert session.valid.all()
 
 

@@ -24,6 +24,8 @@ from .scale import scale_of
 MAX_DEFAULT_ROWS = 16
 #: A behaviour missing in more than this part of the samples is left out.
 MAX_MISSING = 0.95
+#: A behaviour missing in less than this part of the samples is not worth a note.
+NOTED_MISSING = 0.0005
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ def read_behavior(entries: list[Entry], clock: Clock, config: ReadConfig) -> Cov
             records.append({"name": name, "path": source["path"], "object_id": source["object_id"], "missing": missing})
     notes += [f"behaviour {', '.join(names)} left out: {reason}" for reason, names in useless.items()]
     _make_unique(records)
+    gappy = [f"{r['name']} in {100 * r['missing']:.1f} %" for r in records if r["missing"] >= NOTED_MISSING]
+    if gappy:
+        notes.append(f"behaviour is missing in part of the samples, where a fit takes its mean: {', '.join(gappy)}")
     values = np.stack(rows) if rows else np.zeros((0, len(clock)), dtype=np.float32)
     return Covariates(values, tuple(r["name"] for r in records), tuple(records), tuple(notes))
 
