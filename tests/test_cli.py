@@ -275,11 +275,39 @@ def test_ctrl_c_while_training_leaves_the_recording_alone(recording: Path, tmp_p
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "Run the same command again" in errors
+    assert "run the same command again with --resume" in errors
     assert digest(recording) == before
-    kept = read_result(recording.with_name("mouse_desc-interrupted.nwb"))
+    kept = read_result(recording.with_name("mouse_desc-synapsnet-interrupted.nwb"))
     assert kept.provenance["interrupted"] is True
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.yaml", "mouse.nwb", "mouse_desc-interrupted.nwb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "long.yaml",
+        "mouse.nwb",
+        "mouse_desc-synapsnet-interrupted.nwb",
+        "mouse_desc-synapsnet.checkpoint",
+    ]
+    refused = run("fit", recording, "--in-place", "--config", settings)
+    assert refused.exit_code == 2
+    assert "--resume" in refused.output
+
+
+def test_a_killed_fit_goes_on_to_the_identical_result(recording: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "long.yaml"
+    settings.write_text("train: {min_steps: 0, epochs: 60, max_steps: null}\n")
+    command = [sys.executable, "-m", "ndx_synapsnet.cli", "fit", str(recording), "--config", str(settings), "-o"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    checkpoint = tmp_path / "killed.checkpoint"
+    with subprocess.Popen([*command, str(tmp_path / "killed.nwb")], env=environment) as process:
+        while not list(checkpoint.rglob("*.json")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert not (tmp_path / "killed.nwb").exists()
+    for arguments in (["killed.nwb", "--resume"], ["whole.nwb"]):
+        subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True, cwd=tmp_path)
+    resumed, whole = (read_result(tmp_path / f"{name}.nwb") for name in ("killed", "whole"))
+    np.testing.assert_array_equal(resumed.forecast.values, whole.forecast.values)
+    np.testing.assert_array_equal(resumed.connectivity["raw"].weights, whole.connectivity["raw"].weights)
+    assert not checkpoint.exists()
 
 
 def test_a_file_open_for_writing_elsewhere_is_refused(recording: Path, settings: Path) -> None:

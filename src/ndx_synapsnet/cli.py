@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -232,6 +233,7 @@ def inspect(uri: str, as_json: bool) -> None:
     help="Leave out an input of the decoder (the paper's ablations). Repeatable.",
 )
 @click.option("--store", type=click.Choice(["test", "all"]), default="test", help="Forecasts to write. [default: test]")
+@click.option("--resume", is_flag=True, help="Go on with a fit that was interrupted or killed.")
 @click.option("--compress", is_flag=True, help="Compress the forecast: smaller, slower to write.")
 @click.option("--pictures", type=click.Path(path_type=Path), metavar="DIR", help="Also draw the pictures into DIR.")
 @_reading_options
@@ -243,6 +245,7 @@ def fit(
     name: str | None,
     recipe: str,
     config_file: Path | None,
+    resume: bool,
     compress: bool,
     pictures: Path | None,
     as_json: bool,
@@ -284,6 +287,15 @@ def fit(
     if pictures is not None:
         require_matplotlib()
         _make_folder(pictures)
+    # where a result goes that may not yet go where it was asked for, and what a fit needs to go on
+    beside = [path.with_name(f"{_stem(path)}_desc-synapsnet.nwb") if in_place else path for path in targets]
+    checkpoint = beside[0].with_name(f"{_stem(beside[0])}.checkpoint")
+    if checkpoint.exists() and not resume:
+        raise InputError(
+            "an earlier fit was stopped here",
+            where=str(checkpoint),
+            remedy="Go on with it by --resume, or remove this folder to begin anew.",
+        )
 
     sessions = []
     for uri in uris:
@@ -291,10 +303,10 @@ def fit(
         sessions.append(session)
         if not as_json:
             tables.say(f"{uri}: {session!r}", *(f"  note: {note}" for note in session.provenance["notes"]))
-    results = fit_sessions(sessions, config)
+    results = fit_sessions(sessions, config, checkpoint=checkpoint, resume=resume)
     interrupted = bool(results[0].provenance["interrupted"])
-    if interrupted and in_place:
-        targets = [_free(path.with_name(f"{_stem(path)}_desc-interrupted.nwb")) for path in targets]
+    if interrupted:
+        targets = [_free(path.with_name(f"{_stem(path)}-interrupted.nwb")) for path in beside]
     written = []
     for uri, session, result, target in zip(uris, sessions, results, targets, strict=True):
         run = write_result(result, target, in_place=in_place and not interrupted, name=name, compress=compress)
@@ -315,10 +327,11 @@ def fit(
         click.echo(
             "Interrupted: the best epoch so far is kept in the file named above"
             + (", and the recording itself was not touched" if in_place else "")
-            + ". Run the same command again to train to the end.",
+            + ". To train to the end, run the same command again with --resume.",
             err=True,
         )
         raise SystemExit(130)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 @main.command()
@@ -372,6 +385,50 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None) ->
     folder = output or _local(file).with_name(_stem(_local(file)) + "_pictures")
     _make_folder(folder)
     tables.say(*(str(path) for path in save_pictures(result, folder, session)))
+
+
+@main.group()
+def benchmark() -> None:
+    """Measure on this machine; each keeps its numbers as JSON and draws them."""
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-speed", show_default=True)
+@click.option("--quick", is_flag=True, help="Smaller sizes, about a minute.")
+def speed(output: Path, quick: bool) -> None:
+    """Compare the cost of training with the plain way: a step, memory, and the time to the paper recipe's best loss.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark speed --quick
+    """
+    from .benchmark.speed import run
+    from .show import tables
+    from .show.plots import require_matplotlib
+
+    require_matplotlib()
+    _make_folder(output)
+    found = run(output, quick=quick)
+    limit, paper = found["machine"]["matrix_product_gflops"], found["time_to_loss"]
+    rows = [
+        [r["neurons"], 1e3 * r["twin"], 1e3 * r["ours"], r["ratio"], r["flops"] / 1e9, r["fraction_of_limit"]]
+        for r in found["steps"]
+    ]
+    columns = ["neurons", "plain (ms)", "ours (ms)", "times faster", "GFLOP", "of the machine's limit"]
+    tables.say(tables.grid(f"A training step; the machine's matrix product runs at {limit:.0f} GFLOP/s", columns, rows))
+    rows = [[m["neurons"], m["samples"], m["peak"] / 2**30] for m in found["memory"]]
+    tables.say(tables.grid("Memory of a fit, libraries included", ["neurons", "samples", "peak (GiB)"], rows))
+    reached = "reached" if paper["reached"] else "did NOT reach"
+    tables.say(
+        f"The paper's recipe: best validation MSE {paper['paper_best']:.4f} at epoch {paper['paper_best_epoch']} of "
+        f"{paper['paper_epochs']}; trained the plain way (extrapolated from the measured step) "
+        f"{tables.duration(paper['twin_seconds_full'])} in all, "
+        f"{tables.duration(paper['twin_seconds_to_best'])} to its best.",
+        f"Recipe default {reached} it (its best {paper['ours_best']:.4f}) in {tables.duration(paper['ours_seconds'])}: "
+        f"{paper['times_cheaper_than_full']:.0f} times cheaper than all of it, "
+        f"{paper['times_cheaper_than_to_best']:.0f} times cheaper than to its best.",
+        f"Written: {output / 'speed.json'}, {output / 'speed.png'}",
+    )
 
 
 def _original(result: FitResult, file: str, source: str | None) -> Session | None:

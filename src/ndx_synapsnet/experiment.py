@@ -127,7 +127,12 @@ def _merge(recipe: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Expe
 
 
 def fit(
-    sessions: Session | Sequence[Session], config: ExperimentConfig | None = None, *, progress: bool | None = None
+    sessions: Session | Sequence[Session],
+    config: ExperimentConfig | None = None,
+    *,
+    progress: bool | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> list[FitResult]:
     """Fit SynapsNet to one or several sessions together and judge it beside the reference predictors.
 
@@ -139,6 +144,10 @@ def fit(
         The settings; recipe ``default`` if left out.
     progress : bool, optional
         Whether to show a progress bar; by default only on a terminal.
+    checkpoint : Path, optional
+        A folder for checkpoints. It is left for the caller to remove once the results are safe.
+    resume : bool
+        Whether to go on from the checkpoint in that folder, if there is one: to the same result as without a break.
 
     Returns
     -------
@@ -160,7 +169,7 @@ def fit(
     config = config or load_config()
     started = datetime.now(timezone.utc)
     windows = prepare(sessions, config.windows, device=resolve_device(config.train.device))
-    model, training, config = _train(windows, config, progress)
+    model, training, config = _train(windows, config, progress, checkpoint, resume)
     run = {
         "seed": config.train.seed,
         "device": str(windows[0].device),
@@ -215,7 +224,7 @@ def fit(
 
 
 def _train(
-    windows: list[Windows], config: ExperimentConfig, progress: bool | None
+    windows: list[Windows], config: ExperimentConfig, progress: bool | None, checkpoint: Path | None, resume: bool
 ) -> tuple[SynapsNet, Training, ExperimentConfig]:
     """Train once for each weight of the penalty grid and keep the one with the lowest validation MSE."""
     best: tuple[SynapsNet, Training, ExperimentConfig] | None = None
@@ -223,7 +232,8 @@ def _train(
         tried = replace(config, model=replace(config.model, penalty_weight=weight))
         model = SynapsNet(windows, tried.model, seed=tried.train.seed)
         try:
-            training = train(model, windows, tried.train, progress=progress)
+            folder = None if checkpoint is None else checkpoint / f"penalty-{weight:g}"
+            training = train(model, windows, tried.train, progress=progress, checkpoint=folder, resume=resume)
         except KeyboardInterrupt:
             if best is None:
                 raise

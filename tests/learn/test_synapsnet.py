@@ -65,7 +65,8 @@ def test_outputs_and_gradients_equal_the_naive_twin(windows, decoder, switches, 
     shape = model.decoder.shape
     gradients = naive.split_gradients((shape.series, shape.behaviors, shape.embedding))
     for name, parameter in model.decoder.named_parameters():
-        torch.testing.assert_close(parameter.grad, gradients[name], **EXACT)
+        if parameter.numel():  # of an input that is left out there is nothing to compare
+            torch.testing.assert_close(parameter.grad, gradients[name], **EXACT)
     if switches.get("use_connectivity", True):
         torch.testing.assert_close(model.weights[session_index].grad, naive.A.grad, **EXACT)
     if switches.get("use_embedding", True):

@@ -11,13 +11,12 @@ from population import noise_session
 from torch import nn
 
 from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.learn.batches import BatchOrder
 from ndx_synapsnet.learn.forecaster import Forecaster, predict_series
 from ndx_synapsnet.learn.linear import REFERENCES
 from ndx_synapsnet.learn.train import (
     CURVE,
     TrainConfig,
-    _batches,
-    _Best,
     learning_rate_at,
     resolve_device,
     steps_per_epoch,
@@ -25,6 +24,7 @@ from ndx_synapsnet.learn.train import (
     train,
     validate,
 )
+from ndx_synapsnet.learn.validation import Best
 from ndx_synapsnet.learn.windows import prepare
 
 
@@ -79,8 +79,8 @@ def test_steps(windows):
 
 
 def test_batches_are_one_session_each_drawn_by_its_windows(windows):
-    batches = _batches(windows, TrainConfig(batch_size=10))
-    drawn = [next(batches) for _ in range(1000)]
+    batches = BatchOrder(windows, 10, seed=0)
+    drawn = [batches.draw() for _ in range(1000)]
     share = np.mean([w is windows[1] for w, _ in drawn])
     assert share == pytest.approx(475 / 710, abs=0.05)
     of_one = torch.cat([indices for w, indices in drawn if w is windows[0]][:23])
@@ -89,8 +89,29 @@ def test_batches_are_one_session_each_drawn_by_its_windows(windows):
 
 
 def test_a_batch_larger_than_the_session(windows):
-    batches = _batches(windows[:1], TrainConfig(batch_size=1000))
-    assert sorted(next(batches)[1].tolist()) == windows[0].targets["train"].tolist()
+    batches = BatchOrder(windows[:1], 1000, seed=0)
+    assert sorted(batches.draw()[1].tolist()) == windows[0].targets["train"].tolist()
+
+
+def test_the_order_of_batches_can_be_taken_up_anywhere(windows):
+    one, other = BatchOrder(windows, 100, seed=3), BatchOrder(windows, 100, seed=4)
+    for _ in range(20):
+        other.restore(one.state())
+        for order in (one, other):
+            order.last = order.draw()
+        assert one.last[0] is other.last[0]
+        assert torch.equal(one.last[1], other.last[1])
+
+
+def test_random_numbers_are_drawn_as_ever(windows):
+    """What a seed gives is not to change from one version to the next."""
+    order = BatchOrder(windows, 3, seed=7)
+    generator = torch.Generator().manual_seed(7)
+    chosen = int(torch.multinomial(torch.tensor([235.0, 475.0], dtype=torch.float64), 1, generator=generator))
+    shuffled = torch.randperm([235, 475][chosen], generator=generator)
+    session, indices = order.draw()
+    assert session is windows[chosen]
+    assert torch.equal(indices, windows[chosen].targets["train"][shuffled[:3]])
 
 
 def test_it_learns_and_keeps_the_best_epoch(windows):
@@ -110,7 +131,7 @@ def test_it_learns_and_keeps_the_best_epoch(windows):
 
 @pytest.mark.parametrize(("select_by", "kept"), [("mse", 2.0), ("correlation", 3.0)])
 def test_the_best_epoch_is_by_the_chosen_score_and_never_one_without(windows, select_by, kept):
-    model, best = Scaled(windows), _Best(select_by)
+    model, best = Scaled(windows), Best(select_by)
     for epoch, (mse, correlation) in enumerate([(0.9, math.nan), (0.7, 0.1), (0.8, 0.3), (math.nan, math.nan)], 1):
         with torch.no_grad():
             model.scale[0].fill_(epoch)
@@ -164,6 +185,48 @@ def test_other_sessions_parameters_are_left_alone(windows):
     model.after_step = watch
     train(model, windows, TrainConfig(epochs=2, learning_rate=0.01))
     assert moved == [[session == j for j in (0, 1)] for session, _ in model.seen]
+
+
+class Scripted(Scaled):
+    """Has the validation MSE that a list says, one an epoch: it forecasts the truth and a bit."""
+
+    def __init__(self, windows, errors):
+        super().__init__(windows)
+        self.errors = list(errors)
+
+    def predict(self, batch):
+        if self.training:
+            return super().predict(batch)
+        return batch.target + math.sqrt(self.errors[self.epoch])
+
+    def after_step(self, optimizer):
+        self.steps = getattr(self, "steps", 0) + 1
+        self.epoch = (self.steps - 1) // 23
+
+
+@pytest.mark.parametrize(
+    ("patience", "errors", "epochs", "best"),
+    [
+        (None, [5, 4, 5, 5, 5, 5, 3], 7, 7),
+        (1, [5, 4, 3, 3, 2], 4, 3),
+        (2, [5, 4, 5, 3, 4, 5, 1], 6, 4),
+        (2, [5, 4, 5, 3, 4, 1, 2], 7, 6),
+        (3, [5, 6, 7, 8, 1], 4, 1),
+        (2, [math.inf, math.inf, 1], 2, None),
+    ],
+)
+def test_early_stopping(windows, patience, errors, epochs, best):
+    model, config = Scripted(windows, errors), TrainConfig(epochs=len(errors), patience=patience)
+    if best is None:
+        with pytest.raises(InputError, match="diverged"):
+            train(model, windows, config)
+        assert model.steps == 23 * epochs
+        return
+    result = train(model, windows, config)
+    assert result.curve["validation_mse"] == pytest.approx(errors[:epochs], rel=1e-5)
+    assert (result.best_epoch, result.interrupted) == (best, False)
+    stopped = [f"Stopped early: no better validation score in {patience} epochs."] if epochs < len(errors) else []
+    assert list(result.notes) == stopped
 
 
 class Stopping(Scaled):
@@ -245,6 +308,8 @@ def test_devices():
     "settings",
     [
         {"epochs": 0},
+        {"patience": 0},
+        {"sessions_per_step": 0},
         {"batch_size": 0},
         {"halve_every": 0},
         {"learning_rate": 0.0},

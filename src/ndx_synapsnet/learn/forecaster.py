@@ -37,6 +37,13 @@ class Forecaster(nn.Module):
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Amend the parameters after a gradient step, such as by a proximal map; nothing unless overridden."""
 
+    def session_parameters(self, session: int) -> list[nn.Parameter]:
+        """Return the parameters that no batch but this session's touches; none unless overridden.
+
+        Of several processes only the one that holds the session keeps them.
+        """
+        return []
+
     def forward(self, batch: Batch) -> Tensor:
         """Forecast, so that the module can be called."""
         return self.predict(batch)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .decoders import DECODERS
 from .decoders.decoder import DecoderShape
+from .decoders.sweep import sweep_loss, sweep_predict, sweeps
 from .forecaster import Forecaster
 from .windows import Batch, Windows
 
@@ -200,11 +201,16 @@ class SynapsNet(Forecaster):
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""
+        if sweeps(self.decoder) and not (self.training or torch.is_grad_enabled()):
+            return sweep_predict(self.decoder, *self._sweep_inputs(batch))[:, 0].T
         return self._decode(batch, self.currents(batch) if self.config.use_connectivity else None)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean squared error plus λ times the norm of the batch's own matrix (paper, section 2.2)."""
-        error = super().loss(batch)
+        if sweeps(self.decoder):
+            error = sweep_loss(self.decoder, *self._sweep_inputs(batch), batch.target.T[:, None])
+        else:
+            error = super().loss(batch)
         if not self.config.use_connectivity or self.config.penalty == "l1":  # for the latter, see `after_step`
             return error
         norm: Tensor = torch.linalg.vector_norm(self._matrix(batch.session))  # its gradient at 0 is 0
@@ -307,14 +313,26 @@ class SynapsNet(Forecaster):
         rows: Tensor = self.get_buffer(f"embedding_rows_{session}")
         return self.embedding.index_select(0, rows)
 
+    def _behavior(self, batch: Batch) -> Tensor:
+        """Return the decoder's behaviours (B, W, K), of which the session's own may be some."""
+        places = self._places[batch.session]
+        behavior = batch.behavior.new_zeros(len(batch.behavior), batch.behavior.shape[2], len(self.behavior_names))
+        if places:
+            behavior[:, :, places] = batch.behavior.transpose(1, 2)
+        return behavior
+
+    def _sweep_inputs(self, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the decoder's series (N, W, B), behaviours (W, B, K) and embeddings (N, D), as `sweep` takes them."""
+        activity = batch.activity.permute(1, 2, 0).contiguous()
+        series = [activity] if self.config.use_activity else []
+        if self.config.use_connectivity:
+            series.append((self._matrix(batch.session) @ activity.flatten(1)).view_as(activity))
+        return series, self._behavior(batch).transpose(0, 1), self._embedding(batch.session)
+
     def _decode(self, batch: Batch, current: Tensor | None) -> Tensor:
         own = ([batch.activity] if self.config.use_activity else []) + ([] if current is None else [current])
         series = torch.stack([each.transpose(1, 2) for each in own], dim=-1)  # (B, W, N, C)
-        places = self._places[batch.session]
-        behavior = batch.behavior.new_zeros(len(batch.behavior), series.shape[1], len(self.behavior_names))
-        if places:
-            behavior[:, :, places] = batch.behavior.transpose(1, 2)
-        forecast: Tensor = self.decoder(series, behavior, self._embedding(batch.session))
+        forecast: Tensor = self.decoder(series, self._behavior(batch), self._embedding(batch.session))
         return forecast
 
 

@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-import math
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..metrics import score_neurons
-from .forecaster import Forecaster, Solver, predict_series
+from .checkpoint import Checkpoint, identify
+from .descent import CURVE, Descent
+from .distributed import World
+from .forecaster import Forecaster, Solver
+from .schedule import TrainConfig, learning_rate_at, steps_per_epoch, total_steps
+from .validation import validate
 from .windows import Windows
 
-#: Columns of a training curve, one row an epoch.
-CURVE = ("epoch", "train_loss", "validation_mse", "validation_correlation", "learning_rate", "seconds")
+__all__ = [
+    "CURVE",
+    "TrainConfig",
+    "Training",
+    "learning_rate_at",
+    "resolve_device",
+    "steps_per_epoch",
+    "total_steps",
+    "train",
+    "validate",
+]
 
-_WARM_UP = 0.1  # share of a one-cycle's steps that climb
-_START, _END = 1 / 25, 1e-3  # of the peak learning rate, at a one-cycle's first and last step
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a forecaster is fitted by gradient; the defaults are the paper's (appendix A.1)."""
-
-    epochs: int = 100
-    """Passes over the training windows of all sessions. An epoch is as many batches as their number over the batch
-    size, each batch from one session, drawn with probability in proportion to its number of windows."""
-    batch_size: int = 32
-    """B, windows in a batch; each brings all neurons of its session."""
-    learning_rate: float = 1e-3
-    """Of Adam: at the start, or at the peak of a one-cycle."""
-    schedule: Literal["halve", "one_cycle", "constant"] = "halve"
-    """``halve``: halved every `halve_every` epochs. ``one_cycle``: up along a cosine for a tenth of the steps, then
-    down to a thousandth of the peak."""
-    halve_every: int = 10
-    """Epochs between halvings."""
-    min_steps: int = 0
-    """A short recording gets more epochs until it has had this many gradient steps."""
-    max_steps: int | None = None
-    """A long recording gets no more gradient steps than this; its last epoch may then be cut short."""
-    select_by: Literal["mse", "correlation"] = "mse"
-    """Which validation score decides the best epoch, whose parameters are kept."""
-    seed: int = 0
-    """Of the batches, dropout and (as the caller passes it on) the initial parameters: the same seed on the same
-    machine gives the same result."""
-    device: str = "auto"
-    """``auto`` (a CUDA device if there is one), ``cpu``, ``cuda``, ``cuda:1``, ..."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "halve_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate is {self.learning_rate}, expected a positive number")
-        if self.schedule not in ("halve", "one_cycle", "constant"):
-            raise ValueError(f"schedule is {self.schedule!r}, expected 'halve', 'one_cycle' or 'constant'")
-        if self.select_by not in ("mse", "correlation"):
-            raise ValueError(f"select_by is {self.select_by!r}, expected 'mse' or 'correlation'")
-        if self.min_steps < 0:
-            raise ValueError(f"min_steps is {self.min_steps}, expected 0 or more")
-        if self.max_steps is not None and self.max_steps < max(1, self.min_steps):
-            raise ValueError(f"max_steps is {self.max_steps}, expected at least 1 and min_steps")
+_CHECKPOINT_SECONDS = 60.0  # between checkpoints within an epoch
+_CHECKPOINT_SHARE = 10  # and between any two at least so many times what writing one takes
+_ASK = 20  # steps between asking the other processes whether it is time to write
 
 
 @dataclass(frozen=True)
@@ -84,6 +56,9 @@ class Training:
     interrupted: bool
     """Whether the user stopped it (Ctrl-C)."""
     seconds: float
+    """Of training, with that before a resumption."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it went: early stopping, resumption."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -104,37 +79,15 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def steps_per_epoch(windows: Sequence[Windows], config: TrainConfig) -> int:
-    """Return the number of batches in an epoch, rounded up."""
-    return math.ceil(sum(len(w.targets["train"]) for w in windows) / config.batch_size)
-
-
-def total_steps(windows: Sequence[Windows], config: TrainConfig) -> int:
-    """Return the number of gradient steps that `config` asks for on these sessions."""
-    steps = max(config.epochs * steps_per_epoch(windows, config), config.min_steps)
-    return min(steps, config.max_steps or steps)
-
-
-def learning_rate_at(step: int, total: int, per_epoch: int, config: TrainConfig) -> float:
-    """Return the learning rate of gradient step `step`, counted from 0, of `total`."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    if config.schedule == "halve":
-        return float(config.learning_rate * 0.5 ** (step // per_epoch // config.halve_every))
-    climb = _WARM_UP * total
-    if step < climb:
-        low, share = _START, 1 - step / climb
-    else:
-        low, share = _END, (step - climb) / max(total - 1 - climb, 1)
-    return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * min(share, 1))) / 2)
-
-
 def train(
     forecaster: Forecaster,
     windows: Sequence[Windows],
     config: TrainConfig | None = None,
     *,
     progress: bool | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    world: World | None = None,
 ) -> Training:
     """Fit `forecaster` in place and leave it in evaluation mode with its best parameters.
 
@@ -152,57 +105,44 @@ def train(
         The paper's by default.
     progress : bool, optional
         Whether to show a progress bar; by default if standard error is a terminal.
+    checkpoint : Path, optional
+        A folder for checkpoints, written after epochs, every minute in between, and on Ctrl-C, which then waits for
+        the step's end (a second one does not). The caller removes it when the result is safe. A `Solver` has none.
+    resume : bool
+        Whether to go on from the checkpoint in that folder, if there is one; on the same machine and threads the
+        result is that of a training never broken off, on the CPU to the bit. Otherwise what is there is replaced.
+    world : World, optional
+        The processes that train together (`distributed.processes`); by default this one alone. All give the same
+        arguments; `windows` may be sharded (`distributed.shard`). The parameters of other processes' sessions are
+        NaN afterwards. Ctrl-C ends it without a result unless there is a checkpoint.
 
     Raises
     ------
     InputError
-        If no epoch has a finite validation score: training diverged.
+        If no epoch has a finite validation score: training diverged. If the checkpoint is of another fit, or cannot
+        be read or written. If `sessions_per_step` does not suit the numbers of sessions and processes.
     """
-    config = config or TrainConfig()
+    config, world = config or TrainConfig(), world or World()
     forecaster.to(windows[0].device)
     if isinstance(forecaster, Solver):
+        if world.size > 1:
+            raise InputError("a model in closed form is fitted by one process", remedy="Start one process only.")
         return _solve(forecaster, windows)
     device = windows[0].device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        return _descend(forecaster, windows, config, disable=None if progress is None else not progress)
-
-
-def validate(forecaster: Forecaster, windows: Sequence[Windows], part: str = "validation") -> tuple[float, float]:
-    """Return the MSE and the correlation on a part, each a mean over neurons, then over sessions.
-
-    Neurons whose trace or forecast is constant have no correlation and do not count in that mean.
-    """
-    mse, correlation = [], []
-    for session in windows:
-        indices = session.targets[part]
-        prediction = predict_series(forecaster, session, indices)
-        if not np.isfinite(prediction).all():
-            return float("nan"), float("nan")
-        scores = score_neurons(prediction, session.truth(indices))
-        mse.append(float(scores.mse.mean()))
-        defined = scores.correlation[~np.isnan(scores.correlation)]
-        if len(defined):
-            correlation.append(float(defined.mean()))
-    return float(np.mean(mse)), float(np.mean(correlation)) if correlation else float("nan")
-
-
-class _Best:
-    """The best epochs by either score, and a copy of the parameters of the one that counts."""
-
-    def __init__(self, select_by: str) -> None:
-        self._select_by = select_by
-        self._score = {"mse": math.inf, "correlation": math.inf}
-        self.epoch = {"mse": 0, "correlation": 0}
-        self.state: dict[str, Tensor] | None = None
-
-    def offer(self, forecaster: Forecaster, epoch: int, mse: float, correlation: float) -> None:
-        """Take note of an epoch; scores that are NaN are never best."""
-        for name, score in (("mse", mse), ("correlation", -correlation)):
-            if score < self._score[name]:
-                self._score[name], self.epoch[name] = score, epoch
-                if name == self._select_by:
-                    self.state = {key: value.detach().clone() for key, value in forecaster.state_dict().items()}
+        descent = Descent(forecaster, windows, config, world)
+        saver = None if checkpoint is None else _Saver(descent, Path(checkpoint), resume)
+        disable = True if world.rank else None if progress is None else not progress
+        interrupted = _run(descent, saver, disable=disable)
+    if not descent.best.state:
+        raise InputError("training diverged: no epoch has a finite validation score", remedy="Lower the learning rate.")
+    descent.keep_best()
+    notes = [] if saver is None else saver.notes
+    if descent.step < descent.total and not interrupted:
+        notes = [*notes, f"Stopped early: no better validation score in {config.patience} epochs."]
+    best = descent.best
+    return Training(descent.curve(), best.kept, best.epoch, interrupted, descent.seconds(), tuple(notes))
 
 
 def _solve(solver: Solver, windows: Sequence[Windows]) -> Training:
@@ -216,78 +156,95 @@ def _solve(solver: Solver, windows: Sequence[Windows]) -> Training:
     return Training(curve, best_epoch=0, best_by={"mse": 0, "correlation": 0}, interrupted=False, seconds=seconds)
 
 
-def _descend(
-    forecaster: Forecaster, windows: Sequence[Windows], config: TrainConfig, *, disable: bool | None
-) -> Training:
-    start = time.perf_counter()
-    optimizer = torch.optim.Adam(forecaster.parameters(), lr=config.learning_rate)
-    batches = _batches(windows, config)
-    per_epoch, total = steps_per_epoch(windows, config), total_steps(windows, config)
-    best = _Best(config.select_by)
-    rows: list[tuple[float, ...]] = []
-    losses: list[Tensor] = []
-    rate = config.learning_rate
-
-    def end_epoch(bar: tqdm) -> None:  # type: ignore[type-arg]
-        epoch = len(rows) + 1
-        loss = float(torch.stack(losses).double().mean()) if losses else math.nan
-        mse, correlation = validate(forecaster, windows)
-        best.offer(forecaster, epoch, mse, correlation)
-        rows.append((float(epoch), loss, mse, correlation, rate, time.perf_counter() - start))
-        losses.clear()
-        bar.set_description(f"epoch {epoch}")
-        bar.set_postfix_str(f"train {loss:.4f}, validation MSE {mse:.4f}, r {correlation:.3f}")
-
+def _run(descent: Descent, saver: _Saver | None, *, disable: bool | None) -> bool:
+    """Train to the end or to Ctrl-C, and return whether it was that."""
     interrupted = False
-    with tqdm(total=total, disable=disable, unit="step", desc="epoch 0") as bar:
+    with (
+        tqdm(total=descent.total, initial=descent.step, disable=disable, unit="step", desc="epoch 0") as bar,
+        _asking_to_stop(saver is not None) as asked,
+    ):
         try:
-            for step in range(total):
-                rate = learning_rate_at(step, total, per_epoch, config)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                forecaster.train()
-                # parameters that have no part in the batch (other sessions' matrices) must keep no gradient: Adam
-                # then leaves them, and its memory of them, alone
-                optimizer.zero_grad(set_to_none=True)
-                session, indices = next(batches)
-                loss = forecaster.loss(session.batch(indices))
-                loss.backward()
-                optimizer.step()
-                forecaster.after_step(optimizer)
-                losses.append(loss.detach())
+            while not (descent.is_over() or interrupted):
+                descent.advance()
                 bar.update()
-                if (step + 1) % per_epoch == 0 or step + 1 == total:
-                    end_epoch(bar)
+                ended = descent.is_at_epochs_end()
+                if ended:
+                    bar.set_postfix_str(descent.end_epoch())
+                    bar.set_description(f"epoch {descent.epochs}")
+                if saver is not None:
+                    interrupted = saver.attend(ended=ended, stop=asked.is_set()) and not descent.is_over()
         except KeyboardInterrupt:
+            if descent.world.size > 1:  # the others wait for this one in the middle of a step
+                raise
             interrupted = True
-            if best.state is None:
-                end_epoch(bar)
-    if best.state is None:
-        raise InputError("training diverged: no epoch has a finite validation score", remedy="Lower the learning rate.")
-    optimizer.zero_grad(set_to_none=True)
-    forecaster.load_state_dict(best.state)
-    forecaster.eval()
-    curve = {name: np.array(column) for name, column in zip(CURVE, zip(*rows, strict=True), strict=True)}
-    return Training(curve, best.epoch[config.select_by], best.epoch, interrupted, time.perf_counter() - start)
+        if interrupted and not descent.best.state:
+            descent.end_epoch()
+    return interrupted
 
 
-def _batches(windows: Sequence[Windows], config: TrainConfig) -> Iterator[tuple[Windows, Tensor]]:
-    """Yield batches without end: a session by its number of windows, then windows of it in shuffled order."""
-    generator = torch.Generator().manual_seed(config.seed)
-    counts = torch.tensor([len(w.targets["train"]) for w in windows], dtype=torch.float64)
-    draws = [_shuffled(w.targets["train"], config.batch_size, generator) for w in windows]
-    while True:
-        chosen = int(torch.multinomial(counts, 1, generator=generator))
-        yield windows[chosen], next(draws[chosen])
+class _Saver:
+    """Writes a training's checkpoints when it is time, in step with the other processes."""
+
+    def __init__(self, descent: Descent, folder: Path, resume: bool) -> None:
+        self._descent, self._world = descent, descent.world
+        # which device it was asked by does not matter; its kind is part of the identity
+        config = {name: value for name, value in asdict(descent.config).items() if name != "device"}
+        identity = identify(descent.forecaster, descent.windows, config, held=descent.held)
+        self._checkpoint = Checkpoint(folder, identity, rank=self._world.rank, size=self._world.size)
+        self._written, self._cost = time.perf_counter(), 0.0
+        self.notes: list[str] = []
+        common = self._world.common(self._checkpoint.steps(), at_most=2) if resume else []
+        if common:
+            self._resume(common[0])
+        else:
+            self._checkpoint.keep_only(None)
+
+    def attend(self, *, ended: bool, stop: bool) -> bool:
+        """Write a checkpoint after a step if it is time, and return whether any process was asked to stop."""
+        if self._world.size > 1 and not (ended or self._descent.step % _ASK == 0):
+            return False
+        passed = time.perf_counter() - self._written
+        pause = max(_CHECKPOINT_SHARE * self._cost, 0 if ended else _CHECKPOINT_SECONDS)
+        due, stop = self._world.any(self._descent.is_over() or passed >= pause, stop)
+        if due or stop:
+            self._write()
+        return stop
+
+    def _write(self) -> None:
+        begin = time.perf_counter()
+        self._checkpoint.write(self._descent.step, *self._descent.state())
+        self._world.any(False)  # only when all have written may the older ones go: all must resume from one step
+        self._checkpoint.keep_only(self._descent.step)
+        self._written = time.perf_counter()
+        self._cost = self._written - begin
+
+    def _resume(self, step: int) -> None:
+        facts, tensors, other_software = self._checkpoint.read(step)
+        try:
+            self._descent.restore(step, facts, tensors)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise self._checkpoint.refuse(str(error)) from error
+        note = f"Resumed after step {step} of {self._descent.total}"
+        rounding = f", where {other_software}: it may differ in rounding from a training never broken off"
+        self.notes.append(note + (rounding if other_software else "") + ".")
 
 
-def _shuffled(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield `size` of `indices` at a time in shuffled order, without end; what is left over is shuffled in again.
+@contextmanager
+def _asking_to_stop(active: bool) -> Iterator[threading.Event]:
+    """Let Ctrl-C set a flag, to be seen between two steps; a second one interrupts at once."""
+    asked = threading.Event()
+    ours = threading.current_thread() is threading.main_thread()
+    if not (active and ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+        yield asked
+        return
 
-    Fewer than `size` indices are yielded all at once.
-    """
-    size = min(size, len(indices))
-    while True:
-        order = torch.randperm(len(indices), generator=generator).to(indices.device)
-        for start in range(0, len(indices) - size + 1, size):
-            yield indices[order[start : start + size]]
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

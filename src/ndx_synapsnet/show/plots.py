@@ -27,7 +27,7 @@ def require_matplotlib() -> None:
         raise missing_extra("matplotlib", "plot") from error
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure that needs no display and leaves the user's matplotlib state alone."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,7 +49,7 @@ def draw_matrices(view: MatrixView) -> Figure:
     k = len(view.matrices)
     columns = min(k, 4)
     rows = -(-k // columns)
-    figure = _figure(4.3 * columns, 4.1 * rows)
+    figure = new_figure(4.3 * columns, 4.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, title, matrix in zip(axes, view.titles, view.matrices, strict=False):
         limit = _limit(matrix)
@@ -72,7 +72,7 @@ def draw_matrices(view: MatrixView) -> Figure:
 def draw_traces(view: TraceView) -> Figure:
     """Draw predicted over true activity, one row a neuron."""
     k = len(view.names)
-    figure = _figure(10, 1.3 * k + 1)
+    figure = new_figure(10, 1.3 * k + 1)
     axes = np.atleast_1d(figure.subplots(k, 1, sharex=True))
     for row, ax in enumerate(axes):
         if view.true is not None:
@@ -89,7 +89,7 @@ def draw_traces(view: TraceView) -> Figure:
 
 def draw_scores(result: FitResult) -> Figure:
     """Draw each neuron's test correlation: against its own history's, and as a distribution for every predictor."""
-    figure = _figure(11, 4.6)
+    figure = new_figure(11, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.3])
     model, own = result.scores[result.model].correlation, result.scores["ar"].correlation
     left.scatter(own, model, s=12, color=BLUE, alpha=0.7, linewidths=0)
@@ -122,7 +122,7 @@ def draw_scores(result: FitResult) -> Figure:
 
 def draw_training(result: FitResult) -> Figure:
     """Draw the training curve: loss and validation MSE by epoch, the chosen epoch marked."""
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     ax = figure.subplots()
     curve = result.training
     ax.plot(curve["epoch"], curve["train_loss"], color=GREY, marker="o", ms=3, label="training loss")
@@ -148,7 +148,7 @@ def draw_recovery(view: MatrixView, truth: NDArray[np.floating]) -> Figure:
         True wiring [target, source].
     """
     off = ~np.eye(len(truth), dtype=bool)
-    figure = _figure(3.6 * len(view.matrices), 3.6)
+    figure = new_figure(3.6 * len(view.matrices), 3.6)
     axes = np.atleast_1d(figure.subplots(1, len(view.matrices)))
     for ax, title, matrix in zip(axes, view.titles, view.matrices, strict=True):
         ax.scatter(truth[off], matrix[off], s=3, color=BLUE, alpha=0.3, linewidths=0, rasterized=True)

@@ -1,0 +1,1 @@
+"""Benchmarks that a user can run again: each keeps its numbers as JSON and draws them."""
