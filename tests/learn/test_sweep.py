@@ -402,3 +402,13 @@ def test_other_numbers_and_devices_run_elsewhere():
     p = made(2)
     assert "no arithmetic for torch.float16" in native.problem(replace(p, target=p.target.half()))
     assert "not on meta" in native.problem(replace(p, target=p.target.to("meta")))
+
+
+def test_no_library_is_loaded_from_a_folder_that_others_write_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    mine = native._folder.__wrapped__()
+    assert mine == tmp_path / "ndx-synapsnet"
+    mine.chmod(0o777)
+    elsewhere = native._folder.__wrapped__()
+    assert elsewhere != mine
+    elsewhere.rmdir()

@@ -292,8 +292,14 @@ def _folder() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ndx-synapsnet"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK | os.X_OK):
+        if os.access(folder, os.W_OK | os.X_OK) and _is_ours(folder):
             return folder
     except OSError:
         pass
     return Path(tempfile.mkdtemp(prefix="ndx-synapsnet-"))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can put a library there: it would be run."""
+    status = folder.stat()
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
