@@ -310,6 +310,15 @@ def test_a_killed_fit_goes_on_to_the_identical_result(recording: Path, tmp_path:
     assert not checkpoint.exists()
 
 
+def test_several_processes_are_refused_until_they_share_the_work(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run("fit", recording)
+    assert result.exit_code == 2
+    assert "torchrun" in result.output
+
+
 def test_a_file_open_for_writing_elsewhere_is_refused(recording: Path, settings: Path) -> None:
     with NWBHDF5IO(recording, "r+"):
         result = run("fit", recording, "--in-place", "--config", settings)

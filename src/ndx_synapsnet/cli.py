@@ -269,6 +269,11 @@ def fit(
     from .show import tables
     from .show.plots import require_matplotlib, save_pictures
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "this command does not share its work among the processes of torchrun yet",
+            remedy="Start it once, or call ndx_synapsnet.learn.train.train with a World.",
+        )
     model = {f"use_{part}": False for part in options.pop("without")}
     decoder = options.pop("decoder")
     model |= {} if decoder is None else {"decoder": decoder}
@@ -468,7 +473,7 @@ def summary(result: FitResult) -> dict[str, Any]:
 
 def _exactly(epochs: int | None) -> dict[str, Any]:
     """Return the training settings by which a number of epochs is kept to: a recipe bounds the steps as well."""
-    return {} if epochs is None else {"epochs": epochs, "min_steps": 0, "max_steps": None}
+    return {} if epochs is None else {"epochs": epochs, "min_steps": 0, "max_steps": None, "patience": None}
 
 
 def _local(uri: str) -> Path:

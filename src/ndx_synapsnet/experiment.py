@@ -209,7 +209,7 @@ def fit(
                 provenance={
                     **run,
                     "source": _plain(dict(session.provenance)),
-                    "notes": list(prepared.notes),
+                    "notes": [*prepared.notes, *training.notes],
                     "set_aside": [
                         {"id": str(identity), "reason": str(reason)}
                         for identity, reason in zip(session.neurons.id, prepared.reasons, strict=True)
@@ -439,12 +439,13 @@ def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | Non
         begin = time.perf_counter()
         model.loss(batch).backward()
         seconds.append(time.perf_counter() - begin)
-    per_epoch = int(n_samples * config.windows.split[0]) / config.train.batch_size
+    together = config.train.sessions_per_step
+    per_epoch = int(n_samples * config.windows.split[0]) / config.train.batch_size / together
     steps = max(config.train.epochs * per_epoch, config.train.min_steps)
     steps = min(steps, config.train.max_steps or steps)
     columns = config.train.batch_size * n_neurons * config.windows.window
     arrays = 3 * 4 * n_neurons * n_samples + 6 * 4 * n_neurons**2 + 4 * columns * 8 * config.model.hidden
-    return Cost(min(seconds) * steps * n_neurons / tried, arrays + _LIBRARY_BYTES)
+    return Cost(min(seconds) * together * steps * n_neurons / tried, arrays + _LIBRARY_BYTES)
 
 
 def software_versions() -> dict[str, str]:

@@ -234,6 +234,10 @@ class SynapsNet(Forecaster):
                 with torch.no_grad():
                     weights.copy_(weights.sign() * (weights.abs() - threshold).clamp(min=0))
 
+    def session_parameters(self, session: int) -> list[nn.Parameter]:
+        """Return the session's A; embeddings and the decoder are shared."""
+        return [self.weights[session]] if self.config.use_connectivity else []
+
     def currents(self, batch: Batch) -> Tensor:
         """Return the input current I = A X of each window, (B, N, W), z-scored units times raw weights.
 
