@@ -23,7 +23,8 @@ from .learn.synapsnet import SynapsNet, SynapsNetConfig
 from .learn.train import TrainConfig, Training, resolve_device, train
 from .learn.windows import WindowConfig, Windows, prepare
 from .metrics import score_neurons
-from .session import Connectivity, FitResult, Forecast, Neurons, Scores, Session, from_mapping
+from .session import Connectivity, FitResult, Forecast, Scores, Session, from_mapping
+from .simulate import random_session
 
 RECIPES = ("default", "paper")
 
@@ -415,22 +416,7 @@ def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | Non
     """
     config = config or load_config()
     tried = max(2, min(n_neurons, _TRIED_NEURONS))
-    rng = np.random.default_rng(0)
-    t = 20 * config.train.batch_size
-    names = np.arange(tried).astype(str)
-    session = Session(
-        activity=rng.normal(size=(tried, t)).astype(np.float32),
-        times=np.arange(float(t)),
-        period=1.0,
-        segment=np.zeros(t, np.int32),
-        valid=np.ones(t, bool),
-        behavior=rng.normal(size=(2, t)).astype(np.float32),
-        behavior_names=("a", "b"),
-        neurons=Neurons(names, names, names, np.arange(tried)),
-        activity_kind="other",
-        unit="",
-        modality="ophys",
-    )
+    session = random_session(tried, 20 * config.train.batch_size)
     windows = prepare([session], config.windows, device=resolve_device(config.train.device))
     model = SynapsNet(windows, config.model)
     batch = windows[0].batch(windows[0].targets["train"][: config.train.batch_size])

@@ -131,6 +131,25 @@ def simulate_paper_network(config: PaperNetworkConfig | None = None) -> Simulati
     return Simulation(session, truth, clipped / ((total - 1) * n))
 
 
+def random_session(neurons: int, samples: int, behaviors: int = 2) -> Session:
+    """Return a session of random numbers, for timing only."""
+    rng = np.random.default_rng(0)
+    names = np.arange(neurons).astype(str)
+    return Session(
+        activity=rng.standard_normal((neurons, samples), dtype=np.float32),
+        times=np.arange(samples, dtype=np.float64),
+        period=1.0,
+        segment=np.zeros(samples, np.int32),
+        valid=np.ones(samples, bool),
+        behavior=rng.standard_normal((behaviors, samples), dtype=np.float32),
+        behavior_names=tuple(f"b{k}" for k in range(behaviors)),
+        neurons=Neurons(names, names, names, np.arange(neurons)),
+        activity_kind="other",
+        unit="",
+        modality="ophys",
+    )
+
+
 def _slow_variables(total: int, k: int, persistence: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return (total, k) independent unit-variance first-order autoregressive series."""
     steps = rng.normal(size=(total, k))

@@ -21,31 +21,11 @@ from ..experiment import ExperimentConfig, load_config, software_versions
 from ..learn.synapsnet import SynapsNet
 from ..learn.train import Training, steps_per_epoch, train
 from ..learn.windows import Windows, prepare
-from ..session import Neurons, Session
 from ..show.plots import BLUE, GREY, ORANGE, new_figure, save_figures
-from ..simulate import PaperNetworkConfig, simulate_paper_network
+from ..simulate import PaperNetworkConfig, random_session, simulate_paper_network
 from .twin import Twin
 
 _BATCH = 32
-
-
-def random_session(neurons: int, samples: int, behaviors: int = 2) -> Session:
-    """Return a session of random numbers, for timing only."""
-    rng = np.random.default_rng(0)
-    names = np.arange(neurons).astype(str)
-    return Session(
-        activity=rng.standard_normal((neurons, samples), dtype=np.float32),
-        times=np.arange(samples, dtype=np.float64),
-        period=1.0,
-        segment=np.zeros(samples, np.int32),
-        valid=np.ones(samples, bool),
-        behavior=rng.standard_normal((behaviors, samples), dtype=np.float32),
-        behavior_names=tuple(f"b{k}" for k in range(behaviors)),
-        neurons=Neurons(names, names, names, np.arange(neurons)),
-        activity_kind="other",
-        unit="",
-        modality="ophys",
-    )
 
 
 def step_flops(neurons: int, config: ExperimentConfig, batch: int = _BATCH) -> float:
