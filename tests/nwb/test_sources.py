@@ -13,7 +13,7 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 
 from ndx_synapsnet.errors import InputError
-from ndx_synapsnet.nwb.sources import SOURCES, open_source
+from ndx_synapsnet.nwb.sources import open_source
 from ndx_synapsnet.nwb.sources.opened import collected_warnings
 
 
@@ -81,15 +81,6 @@ def test_a_read_only_file_and_folder(recording):
             assert opened.nwbfile.identifier == "it"
     finally:
         recording.parent.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    "uri", ["https://dandiarchive.org/x.nwb", "s3://bucket/x.nwb", "DANDI:000021", "dandi://dandi/000021/x.nwb"]
-)
-def test_addresses_elsewhere(uri):
-    error = refused(uri, "this version reads local files")
-    assert error.where == uri
-    assert set(SOURCES) == {"file"}
 
 
 def test_another_machine_s_file():

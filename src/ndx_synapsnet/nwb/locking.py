@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import InputError
@@ -18,7 +18,7 @@ if sys.platform != "win32":
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
-def _lock(descriptor: int, *, shared: bool) -> bool:
+def try_lock(descriptor: int, *, shared: bool) -> bool:
     """Take a lock at once; False if somebody else holds one that excludes it."""
     if sys.platform == "win32":  # no flock; but there a file that is open elsewhere cannot be replaced anyway
         return True
@@ -30,6 +30,13 @@ def _lock(descriptor: int, *, shared: bool) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Give up what `try_lock` took."""
+    if sys.platform != "win32":
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -47,7 +54,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     while True:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _lock(descriptor, shared=False):
+            if not try_lock(descriptor, shared=False):
                 raise InputError(
                     "another run is writing this file", where=str(path), remedy="Wait until it is done and try again."
                 )
@@ -78,7 +85,7 @@ def no_hdf5_writer(path: Path) -> Iterator[None]:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        if not _lock(descriptor, shared=True):
+        if not try_lock(descriptor, shared=True):
             raise InputError(
                 "the file is open for writing in another program",
                 where=str(path),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..session import FitResult, Session, from_mapping
-from .readers import ReadConfig, read_session
+from .readers import ReadConfig, read_planes, read_session
 
 
 def read_original(result: FitResult, path: Path | str | None = None) -> Session:
@@ -29,7 +29,8 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     source = result.provenance.get("source", {})
     uri = str(path if path is not None else source.get("uri", ""))
     config = from_mapping(ReadConfig, source.get("read_config", {}), where="the result's provenance")
-    session = read_session(uri, config)
+    files = [record["uri"] for record in source.get("files", [])] if path is None else []
+    session = read_planes(files, config) if files else read_session(uri, config)
     place = {name: row for row, name in enumerate(session.neurons.id)}
     missing = [name for name in result.neurons.id if name not in place]
     if missing or session.n_samples != len(result.split):

@@ -326,14 +326,14 @@ def test_fluorescence_is_averaged_and_events_are_summed_in_coarser_bins(build):
 def test_large_data_are_read_in_blocks_of_whole_chunks(build, monkeypatch):
     from hdmf.backends.hdf5 import H5DataIO
 
-    from ndx_synapsnet.nwb.readers import roi_series
+    from ndx_synapsnet.nwb.sources import bulk
 
     rng = np.random.default_rng(0)
     values = rng.normal(size=(97, 13)).astype(np.float32)
     nwbfile = build.rois(values, columns={"iscell": [1, 0] * 6 + [1]})
     nwbfile.processing["ophys"]["DfOverF"]["RoiResponseSeries"].fields["data"] = H5DataIO(values, chunks=(10, 4))
     path = build.write(nwbfile)
-    monkeypatch.setattr(roi_series, "_BLOCK_BYTES", 8 * 100)
+    monkeypatch.setattr(bulk, "BLOCK", 4 * 100)
     session = read_session(path, start=0.5, stop=9.0)
     assert np.array_equal(session.activity, values[5:90, ::2].T)
 

@@ -11,7 +11,7 @@ from pynwb.misc import Units
 
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.nwb.readers import ReadConfig, read_nwbfile, read_session
-from ndx_synapsnet.nwb.readers.ragged import read_rows, row_bounds
+from ndx_synapsnet.nwb.readers.ragged import read_rows, row_bounds, row_regions
 
 
 def read(nwbfile, **settings):
@@ -284,19 +284,18 @@ def test_neither_waveforms_nor_amplitudes_are_ever_read(build, monkeypatch):
 
 
 def test_rows_near_each_other_are_read_together():
-    class Data:
-        def __init__(self, values):
-            self.values, self.reads = values, []
-
-        def __getitem__(self, part):
-            self.reads.append((part.start, part.stop))
-            return self.values[part]
-
-    data = Data(np.arange(400_000))
-    starts, stops = row_bounds(np.array([10, 20, 300_000, 300_010]), 400_000, where="x")
-    rows = {row: values.tolist() for row, values in read_rows(data, starts, stops, np.array([0, 1, 3]))}
-    assert data.reads == [(0, 20), (300_000, 300_010)]
-    assert rows == {0: list(range(10)), 1: list(range(10, 20)), 3: list(range(300_000, 300_010))}
+    starts, stops = row_bounds(np.array([10, 20, 300_000, 300_010, 300_010]), 400_000, where="x")
+    rows = np.array([0, 1, 3, 4])
+    assert row_regions(starts, stops, rows, 1000) == [(slice(0, 20),), (slice(300_000, 300_010),)]
+    assert row_regions(starts, stops, rows, 299_981) == [(slice(0, 300_010),)]
+    assert row_regions(starts, stops, rows[3:], 1000) == []
+    data = np.arange(400_000)
+    read = [(number, place, values.tolist()) for number, place, values in read_rows(data, starts, stops, rows)]
+    assert read == [
+        (0, 0, list(range(10))),
+        (1, 10, list(range(10, 20))),
+        (2, 300_000, list(range(300_000, 300_010))),
+    ]
 
 
 def test_a_file_on_disk_reads_like_the_one_in_memory(build):

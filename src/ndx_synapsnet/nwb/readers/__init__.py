@@ -1,6 +1,7 @@
 """NWB file → `Session`, and what a file offers.
 
-Settings are the fields of `ReadConfig`. A reader never looks into the future: what a sample holds was known by its end.
+Settings are the fields of `ReadConfig`; `PRESETS` holds those that suit some archives' data sets. A reader never looks
+into the future: what a sample holds was known by its end.
 """
 
 from __future__ import annotations
@@ -8,16 +9,28 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...errors import InputError
-from ...session import Session, from_mapping
+from ...session import Session
 from ..sources import open_source
 from .config import ReadConfig
 from .contents import inspect
 from .description import Contents
-from .provenance import config_record
+from .joining import group_by_session, read_planes
+from .origin import naming, origin_record
+from .presets import PRESETS
+from .provenance import with_settings
 from .reading import READERS, read_nwbfile
 
-__all__ = ["READERS", "Contents", "ReadConfig", "inspect", "read_nwbfile", "read_session"]
+__all__ = [
+    "PRESETS",
+    "READERS",
+    "Contents",
+    "ReadConfig",
+    "group_by_session",
+    "inspect",
+    "read_nwbfile",
+    "read_planes",
+    "read_session",
+]
 
 
 def read_session(uri: str | os.PathLike[str], config: ReadConfig | None = None, **settings: Any) -> Session:
@@ -45,20 +58,12 @@ def read_session(uri: str | os.PathLike[str], config: ReadConfig | None = None, 
     Examples
     --------
     >>> session = read_session("recording.nwb", bin_width=0.05, regions="CA1")  # doctest: +SKIP
+    >>> session = read_session("session.nwb", **PRESETS["allen-neuropixels"])  # doctest: +SKIP
     """
-    if settings:
-        record = {**config_record(config or ReadConfig()), **settings}
-        config = from_mapping(ReadConfig, record, where="settings of the reader")
-    with open_source(uri) as opened:
-        origin = {"uri": opened.uri, "format": opened.format, "nwb_version": opened.nwb_version}
-        try:
-            return read_nwbfile(opened.nwbfile, config, origin=origin, warnings=opened.warnings)
-        except InputError as error:
-            where = opened.uri if error.where is None else f"{opened.uri}, {error.where}"
-            raise InputError(error.what, where=where, remedy=error.remedy) from error
-        except OSError as error:  # what HDF5 raises on damaged data and on filters that are not installed
-            raise InputError(
-                f"reading the data failed ({error})",
-                where=opened.uri,
-                remedy="If it is compressed with a plug-in filter, install hdf5plugin; else check the file",
-            ) from error
+    config = with_settings(config, settings)
+    with open_source(uri) as opened, naming(opened.uri):
+        origin = origin_record(opened)
+        session = read_nwbfile(opened.nwbfile, config, origin=origin, warnings=opened.warnings)
+        if "remote" in origin:
+            origin["remote"].update(opened.record)  # what was transferred is known by now
+        return session

@@ -6,6 +6,7 @@ of two or three columns become as many behaviours.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ..sources import bulk
 from .behavior_series import MAX_COLUMNS, Candidate, angle_unit, candidates
 from .catalog import Entry, called
 from .clock import Clock, series_times
@@ -26,6 +28,9 @@ MAX_DEFAULT_ROWS = 16
 MAX_MISSING = 0.95
 #: A behaviour missing in less than this part of the samples is not worth a note.
 NOTED_MISSING = 0.0005
+#: How a series' description says that its filter looked ahead, and where it says so.
+_LOOKED_AHEAD = re.compile(r"zero[- ]?phase|filtfilt|acausal|non-?causal", re.I)
+_DESCRIBED = ("description", "comments", "reference_frame")
 
 
 @dataclass(frozen=True)
@@ -141,10 +146,17 @@ def _read(
     candidate: Candidate, clock: Clock, max_hold: float, notes: list[str]
 ) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Return names and values (T,) of a series' columns."""
-    series, path, name = candidate.entry.object, candidate.entry.path, candidate.entry.name
-    stored = np.asarray(series.data[:], dtype=np.float64)
+    series, path, name = candidate.entry.object, candidate.entry.path, candidate.name
+    stored = bulk.values(series.data).astype(np.float64, copy=False)
     times, time_notes = series_times(series, len(stored), where=path)
     notes.extend(time_notes)
+    if candidate.ends is not None:
+        ends, _ = series_times(candidate.ends, len(stored), where=candidate.ends.name)
+        times = times.copy()
+        times[: len(ends)] = np.fmax(times[: len(ends)], ends[: len(times)])
+        notes.append(f"each value of {path} counts from when its measurement was over ({candidate.ends.name})")
+    if _LOOKED_AHEAD.search(" ".join(str(getattr(series, field, "") or "") for field in _DESCRIBED)):
+        notes.append(f"{path} was filtered forward and backward by its maker, so it holds something of the near future")
     unknown = int((~np.isfinite(times)).sum())
     if unknown:
         notes.append(f"{unknown} samples of {path} have no timestamp, and are not used")

@@ -15,24 +15,31 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 
 from ...errors import InputError
-from ...session import Neurons
+from ...session import ActivityKind, Neurons
 from .activity import Activity, rebin
-from .catalog import Entry, walk
+from .catalog import walk
 from .clock import GAP, Clock, frame_clock, series_times
 from .config import ReadConfig
 from .epochs import chosen_intervals
 from .intervals import contains, merge
 from .neurons.planes import concatenated, id_prefixes
 from .neurons.selection import chosen_rois
-from .roi_series import activity_kind, chosen_series, dimensions, read_values
+from .roi_series import KIND_NAMES, activity_kind, chosen_series, dimensions, read_values
 
 #: A ROI that is not finite in more than this part of the frames is left out, rather than making them all invalid.
 MAX_MISSING = 0.5
 
 
 @dataclass(frozen=True)
-class _Plane:
-    entry: Entry
+class Plane:
+    """What was read of one ROI series, before planes are joined."""
+
+    path: str
+    """Where it is, for messages."""
+    source: dict[str, str]
+    """Path, object id and name of the series."""
+    kind: ActivityKind
+    unit: str
     neurons: Neurons
     clock: Clock
     values: NDArray[np.float32]
@@ -40,7 +47,7 @@ class _Plane:
 
 
 def read_calcium(nwbfile: NWBFile, config: ReadConfig) -> Activity:
-    """Read ROI series as activity on the frames' clock.
+    """Read ROI series as activity on the frames' clock; see `planes_of` and `joined`.
 
     Parameters
     ----------
@@ -60,12 +67,35 @@ def read_calcium(nwbfile: NWBFile, config: ReadConfig) -> Activity:
     InputError
         If no series, or several, can be meant; if its shape, timestamps or ROIs do not fit; if nothing is left.
     """
+    planes, notes = planes_of(nwbfile, config)
+    return joined(planes, config, notes)
+
+
+def planes_of(nwbfile: NWBFile, config: ReadConfig, *, label: str = "") -> tuple[list[Plane], list[str]]:
+    """Read the ROI series that are chosen, each a plane, and notes.
+
+    Parameters
+    ----------
+    nwbfile : NWBFile
+        An open file.
+    config : ReadConfig
+        What to read.
+    label : str
+        Put before every neuron's id, where the file's planes are only some of the session's. The file may then be
+        left without a ROI.
+
+    Raises
+    ------
+    InputError
+        If no series, or several, can be meant; if its shape, timestamps or ROIs do not fit.
+    """
     entries = walk(nwbfile)
     chosen, notes = chosen_series(entries, config)
     selection, epoch_notes = chosen_intervals(nwbfile, entries, config)
     notes += epoch_notes
     planes = []
-    for entry, prefix in zip(chosen, id_prefixes(chosen), strict=True):
+    for entry, own in zip(chosen, id_prefixes(chosen), strict=True):
+        prefix = label + own
         neurons, columns, roi_notes = chosen_rois(nwbfile, entries, entry, config, prefix=prefix)
         notes += roi_notes
         if len(columns) == 0:
@@ -81,25 +111,50 @@ def read_calcium(nwbfile: NWBFile, config: ReadConfig) -> Activity:
             if not inside.any():
                 raise InputError("no frame lies in the chosen epochs", where=entry.path)
             clock, kept = clock.select(inside), kept[inside]
-        planes.append(_Plane(entry, neurons, clock, read_values(entry, columns, kept)))
+        values = read_values(entry, columns, kept)
+        unit = str(entry.object.unit or "")
+        planes.append(Plane(label + entry.path, entry.source, activity_kind(entry), unit, neurons, clock, values))
+    return planes, notes
+
+
+def joined(planes: list[Plane], config: ReadConfig, notes: list[str]) -> Activity:
+    """Return planes that were imaged together as the activity of one population.
+
+    Parameters
+    ----------
+    planes : list of Plane
+        At least one with ROIs in it.
+    config : ReadConfig
+        Says whether to resample.
+    notes : list of str
+        What was done so far.
+
+    Raises
+    ------
+    InputError
+        If there is no plane, or their frame periods or kinds of activity differ, or nothing finite is left.
+    """
     if not planes:
         raise InputError("the choice of ROIs leaves none in any plane", remedy="Choose differently")
-    neurons, values, clock = _joined(planes, notes)
+    notes = list(notes)
+    kind = planes[0].kind
+    if len({plane.kind for plane in planes}) > 1:
+        listing = ", ".join(f"{plane.path} ({KIND_NAMES[plane.kind]})" for plane in planes)
+        raise InputError(f"the planes hold different kinds of activity: {listing}", remedy="Name the series to read")
+    neurons, values, clock = _side_by_side(planes, notes)
     values, neurons = _without_missing(values, neurons, notes)
-    kind = activity_kind(chosen[0])
     if config.rate is not None:
         values, clock = _at_rate(values, clock, config.rate, kind, notes)
     valid = np.asarray(np.isfinite(values).all(axis=0))
     if not valid.any():
-        raise InputError("no frame has a finite value for every ROI", where=chosen[0].path)
+        raise InputError("no frame has a finite value for every ROI", where=planes[0].path)
     if not valid.all():
         notes.append(f"{int((~valid).sum())} of {len(valid)} samples are not valid: a value in them is not finite")
-    sources = tuple(entry.source for entry in chosen)
-    unit = str(chosen[0].object.unit or "")
-    return Activity(values, clock, valid, neurons, kind, unit, "ophys", sources, tuple(notes))
+    sources = tuple(plane.source for plane in planes)
+    return Activity(values, clock, valid, neurons, kind, planes[0].unit, "ophys", sources, tuple(notes))
 
 
-def _joined(planes: list[_Plane], notes: list[str]) -> tuple[Neurons, NDArray[np.float32], Clock]:
+def _side_by_side(planes: list[Plane], notes: list[str]) -> tuple[Neurons, NDArray[np.float32], Clock]:
     """Put planes side by side on the clock of the one that is scanned last, each holding its latest sample."""
     if len(planes) == 1:
         return planes[0].neurons, planes[0].values, planes[0].clock
@@ -107,7 +162,7 @@ def _joined(planes: list[_Plane], notes: list[str]) -> tuple[Neurons, NDArray[np
     last = max(planes, key=lambda plane: float(plane.clock.times[0]))
     clock = last.clock
     if max(periods) > 1.01 * min(periods):
-        listing = ", ".join(f"{plane.entry.path} ({plane.clock.period:.4g} s)" for plane in planes)
+        listing = ", ".join(f"{plane.path} ({plane.clock.period:.4g} s)" for plane in planes)
         raise InputError(f"the planes have different frame periods: {listing}", remedy="Name the series to read")
     rows, oldest = [], 0.0
     for plane in planes:
@@ -120,7 +175,7 @@ def _joined(planes: list[_Plane], notes: list[str]) -> tuple[Neurons, NDArray[np
         rows.append(held)
         oldest = max(oldest, float(age[usable].max(initial=0.0)))
     notes.append(
-        f"{len(planes)} planes joined on the clock of {last.entry.path}; the others' latest sample, "
+        f"{len(planes)} planes joined on the clock of {last.path}; the others' latest sample, "
         f"up to {oldest:.3g} s old, is held"
     )
     return concatenated([plane.neurons for plane in planes]), np.concatenate(rows), clock

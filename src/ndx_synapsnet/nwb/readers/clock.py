@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import InputError
+from ..sources.bulk import values
 
 #: Two samples further apart than this many periods have a gap between them.
 GAP = 1.5
@@ -77,9 +78,10 @@ def _numbered(breaks: NDArray[np.bool_], n: int) -> NDArray[np.int32]:
     return segment
 
 
-def bin_clock(start: float, n: int, width: float) -> Clock:
-    """Return `n` bins from `start` on: bin k is ``[start + k * width, start + (k + 1) * width)``."""
-    return Clock(np.asarray(start + np.arange(n) * width, dtype=np.float64), width, np.zeros(n, dtype=np.int32), True)
+def bin_clock(start: float, n: int, width: float, *, first: int = 0) -> Clock:
+    """Return the `n` bins from number `first` on: bin k is ``[start + k * width, start + (k + 1) * width)``."""
+    times = np.asarray(start + np.arange(first, first + n) * width, dtype=np.float64)
+    return Clock(times, width, np.zeros(n, dtype=np.int32), True)
 
 
 def bin_index(times: NDArray[np.float64], start: float, width: float) -> NDArray[np.int64]:
@@ -168,7 +170,7 @@ def series_times(series: Any, n: int, *, where: str) -> tuple[NDArray[np.float64
         if rate is None or not np.isfinite(rate) or rate <= 0 or not np.isfinite(start):
             raise InputError(f"there are no timestamps, and rate {rate} from {start} s is none", where=where)
         return start + np.arange(n) / float(rate), []
-    times = np.asarray(series.timestamps[:], dtype=np.float64)
+    times = values(series.timestamps).astype(np.float64, copy=False)
     if len(times) == n:
         return times, []
     if abs(len(times) - n) > max(1, n // 1000):

@@ -25,9 +25,11 @@ class ReadConfig:
     """Samples per second to resample to. Spikes are counted in bins of 1/rate (and `bin_width` is not used); frames
     are put together in bins of that width: the mean of fluorescence and dF/F, the sum of events."""
     units_query: str | None = None
-    """Condition on the columns of the units (or ROI) table, in pandas' query language."""
+    """Condition on the columns of the units (or ROI) table, in pandas' query language. A column of the electrode that
+    a unit was recorded on is called ``electrode_`` and its name: ``electrode_location != ''``."""
     quality_filter: bool = True
-    """Whether to leave out units below the usual quality limits, and ROIs that are marked as rejected."""
+    """Whether to leave out units below the usual quality limits, and ROIs that are marked as rejected: of units, those
+    without the IBL's full score where the file has it, else those outside the Allen Institute's limits."""
     regions: tuple[str, ...] = ()
     """Brain regions to keep, as the file names them; upper and lower case count as equal."""
     identity_column: str | None = None

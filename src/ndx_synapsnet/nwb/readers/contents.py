@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...session import Neurons
 from ..sources import OpenedFile, open_source
+from ..sources.bulk import pieces, values
 from .behavior_series import candidates
+from .binning import bins_between
 from .catalog import Entry, walk
 from .config import ReadConfig
 from .description import BehaviorInfo, Contents, EpochsInfo, NeuronInfo, OtherInfo, SeriesInfo, UnitsInfo
@@ -28,16 +31,18 @@ from .provenance import file_record
 from .ragged import row_bounds
 from .reading import choose_adapter
 from .roi_series import activity_kind, chosen_series, dimensions, roi_series, trace_kind
-from .spikes import bins_between, observation, spike_columns
+from .spikes import observation, spike_columns
 from .table import column_named
 
 #: Units whose first and last spike are looked at, where the file does not say how long it lasts.
 _UNITS_ASKED = 32
+#: Bytes of chunks, about, that may be read for that.
+_BYTES_ASKED = 2**23
 #: Timestamps that a series' period is taken from.
 _STAMPS_ASKED = 256
 
 
-def inspect(uri: str | os.PathLike[str]) -> Contents:
+def inspect(uri: str | os.PathLike[str], config: ReadConfig | None = None) -> Contents:
     """Look at what a file offers.
 
     Only tables' columns and a few time stamps are read, whatever the size of the recording.
@@ -46,6 +51,8 @@ def inspect(uri: str | os.PathLike[str]) -> Contents:
     ----------
     uri : str or path
         An NWB file; see `sources.open_source`.
+    config : ReadConfig, optional
+        How it would be read, such as by a preset; the default otherwise.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def inspect(uri: str | os.PathLike[str]) -> Contents:
         If it cannot be opened as NWB. A file that opens and cannot be fitted is described, with its `problems`.
     """
     with open_source(uri) as opened:
-        return _Look(opened).contents()
+        return _Look(opened, config or ReadConfig()).contents()
 
 
 @dataclass
@@ -71,11 +78,11 @@ class _Default:
 class _Look:
     """One look at one file; gathers notes and problems on the way."""
 
-    def __init__(self, opened: OpenedFile) -> None:
+    def __init__(self, opened: OpenedFile, config: ReadConfig) -> None:
         self.opened = opened
         self.nwbfile = opened.nwbfile
         self.entries = walk(self.nwbfile)
-        self.config = ReadConfig()
+        self.config = config
         self.notes: list[str] = []
         self.problems: list[str] = []
 
@@ -240,17 +247,25 @@ def _period(series: Any) -> float | None:
     if series.timestamps is None:
         rate = series.rate
         return 1.0 / float(rate) if rate is not None and np.isfinite(rate) and rate > 0 else None
-    times = np.asarray(series.timestamps[:_STAMPS_ASKED], dtype=np.float64)
+    asked = slice(0, min(len(series.timestamps), _STAMPS_ASKED))
+    times = values(series.timestamps, (asked,)).astype(np.float64)
     steps = np.diff(times[np.isfinite(times)])
     period = float(np.median(steps)) if len(steps) else 0.0
     return period if period > 0 else None
 
 
 def _spiking(data: Any, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Intervals:
-    """Return the time between the first and the last spike of some of the units, as one interval."""
+    """Return the time between the first and the last spike of some of the units, as one interval.
+
+    Of fewer units where each takes a large chunk, which a remote file would have to send.
+    """
     some = np.flatnonzero(stops > starts)
-    some = some[np.linspace(0, len(some) - 1, min(len(some), _UNITS_ASKED)).astype(int)]
-    spikes = np.array([data[int(at)] for row in some for at in (starts[row], stops[row] - 1)], dtype=np.float64)
+    chunk = math.prod(getattr(data, "chunks", None) or (1,)) * getattr(data, "dtype", np.dtype(np.float64)).itemsize
+    n = min(len(some), _UNITS_ASKED, max(1, _BYTES_ASKED // (2 * chunk)))
+    some = some[np.linspace(0, len(some) - 1, n).astype(int)]
+    places = np.unique(np.concatenate([starts[some], stops[some] - 1]))
+    found = [times for _, times in pieces(data, [(slice(at, at + 1),) for at in places.tolist()])]
+    spikes = np.concatenate([np.zeros(0), *found])
     spikes = spikes[np.isfinite(spikes) & (spikes >= 0)]
     if len(spikes) == 0:
         raise InputError("the units have no spikes", where=UNITS)

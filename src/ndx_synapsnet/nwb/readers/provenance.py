@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import date
 from typing import Any
 
 from pynwb import NWBFile
 
+from ...session import from_mapping
 from .config import ReadConfig
 
 
@@ -24,6 +25,20 @@ def config_record(config: ReadConfig) -> dict[str, Any]:
     record: dict[str, Any] = plain(asdict(config))
     record["behavior"] = record["behavior"] or ["none"]
     return record
+
+
+def with_settings(config: ReadConfig | None, settings: Mapping[str, Any]) -> ReadConfig:
+    """Return `config`, by default the defaults, with some of its fields replaced.
+
+    Raises
+    ------
+    InputError
+        If a setting is none of `ReadConfig`, or refused by it.
+    """
+    config = config or ReadConfig()
+    if not settings:
+        return config
+    return from_mapping(ReadConfig, {**config_record(config), **settings}, where="settings of the reader")
 
 
 def file_record(nwbfile: NWBFile) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ragged columns in bulk: the flat data in few large reads, never row by row."""
+"""Ragged columns in bulk: the flat data in few large reads, never row by row, and never all of them at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-
-#: Rows that are wanted are read together with what lies between them, if that is less than this many values, ...
-_BRIDGE = 2**17
-#: ... in reads of about this many values (128 MiB of float64).
-_READ = 2**24
+from ..sources.bulk import pieces, reach, values
 
 
 def row_bounds(index: Any, n_values: int, *, where: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -33,7 +29,7 @@ def row_bounds(index: Any, n_values: int, *, where: str) -> tuple[NDArray[np.int
     InputError
         If the index goes backward, or beyond the data.
     """
-    stops = np.asarray(index[:]).astype(np.int64)
+    stops = values(index).astype(np.int64)
     starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)
     beyond = int(((stops > n_values) | (stops < 0)).sum())
     if beyond:
@@ -52,31 +48,54 @@ def row_bounds(index: Any, n_values: int, *, where: str) -> tuple[NDArray[np.int
     return starts, stops
 
 
-def read_rows(
-    data: Any, starts: NDArray[np.int64], stops: NDArray[np.int64], rows: NDArray[np.int64]
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (row, values) for each of `rows`, reading neighbouring rows of the flat `data` together.
+def row_regions(
+    starts: NDArray[np.int64], stops: NDArray[np.int64], rows: NDArray[np.int64], reach: int
+) -> list[tuple[slice]]:
+    """Return the stretches of the flat data that hold the values of `rows`, for `bulk.pieces`.
 
     Parameters
     ----------
-    data : array-like
-        The flat data: an HDF5 or Zarr dataset, or an array.
     starts, stops : arrays
         See `row_bounds`.
     rows : array
         Rows wanted, increasing.
+    reach : int
+        Values up to so far apart are read with what lies between them; see `bulk.reach`.
     """
-    at = 0
-    while at < len(rows):
-        end = at + 1
-        while (
-            end < len(rows)
-            and starts[rows[end]] - stops[rows[end - 1]] <= _BRIDGE
-            and stops[rows[end]] - starts[rows[at]] <= _READ
-        ):
-            end += 1
-        low, high = int(starts[rows[at]]), int(stops[rows[end - 1]])
-        block = np.asarray(data[low:high])
-        for row in rows[at:end]:
-            yield int(row), block[starts[row] - low : stops[row] - low]
-        at = end
+    rows = rows[stops[rows] > starts[rows]]
+    low, high = starts[rows], stops[rows]
+    cuts = np.flatnonzero(low[1:] - (high[:-1] - 1) > max(reach, 1)) + 1
+    return [(slice(int(low[at[0]]), int(high[at[-1]])),) for at in np.split(np.arange(len(rows)), cuts) if len(at)]
+
+
+def read_rows(
+    data: Any, starts: NDArray[np.int64], stops: NDArray[np.int64], rows: NDArray[np.int64]
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield the values of `rows` piece by piece and in any order, each value once.
+
+    Parameters
+    ----------
+    data : array-like
+        The flat data; see `bulk.pieces`.
+    starts, stops : arrays
+        See `row_bounds`.
+    rows : array
+        Rows wanted, increasing.
+
+    Yields
+    ------
+    number : int
+        Place in `rows`.
+    place : int
+        Place of the first value in the flat data.
+    values : array
+        Some of the row's values, one after the other.
+    """
+    low, high = starts[rows], stops[rows]
+    for (part,), piece in pieces(data, row_regions(starts, stops, rows, reach(data)[0])):
+        first = int(np.searchsorted(high, part.start, side="right"))
+        last = int(np.searchsorted(low, part.stop, side="left"))
+        for number in range(first, last):
+            start, stop = max(int(low[number]), part.start), min(int(high[number]), part.stop)
+            if stop > start:
+                yield number, start, piece[start - part.start : stop - part.start]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pynwb import NWBFile
+from pynwb.ecephys import ElectricalSeries
 
 from ...errors import InputError
 from ...session import Session
 from .activity import Activity
 from .behavior import read_behavior
 from .calcium import read_calcium
-from .catalog import Entry, walk
+from .catalog import Entry, of_type, walk
 from .clock import Clock
 from .config import ReadConfig
 from .epochs import invalid_intervals
@@ -35,7 +36,7 @@ def read_nwbfile(
     nwbfile: NWBFile,
     config: ReadConfig | None = None,
     *,
-    origin: Mapping[str, str] | None = None,
+    origin: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
 ) -> Session:
     """Read an open NWB file.
@@ -62,9 +63,41 @@ def read_nwbfile(
         If the file does not hold what `config` asks for, or holds it in a way that cannot be read.
     """
     config = config or ReadConfig()
-    entries = walk(nwbfile)
-    adapter = choose_adapter(nwbfile, entries, config)
+    adapter = choose_adapter(nwbfile, walk(nwbfile), config)
     activity = READERS[adapter](nwbfile, config)
+    return with_covariates(activity, nwbfile, config, reader=adapter, origin=origin, warnings=warnings)
+
+
+def with_covariates(
+    activity: Activity,
+    nwbfile: NWBFile,
+    config: ReadConfig,
+    *,
+    reader: str,
+    origin: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
+) -> Session:
+    """Return activity with the behaviour, stimuli and invalid times that a file has on the same clock.
+
+    Parameters
+    ----------
+    activity : Activity
+        Of one population.
+    nwbfile : NWBFile
+        The open file, or one of those, that it was read from.
+    config : ReadConfig
+        What to read.
+    reader : str
+        The adapter that read the activity.
+    origin, warnings
+        See `read_nwbfile`.
+
+    Raises
+    ------
+    InputError
+        If the file does not hold what `config` asks for.
+    """
+    entries = walk(nwbfile)
     clock, notes = activity.clock, list(activity.notes)
     valid = _without_invalid_times(activity.valid, clock, nwbfile, config, notes)
     behavior = read_behavior(entries, clock, config)
@@ -75,7 +108,7 @@ def read_nwbfile(
     provenance = {
         **(origin or {}),
         **file_record(nwbfile),
-        "reader": adapter,
+        "reader": reader,
         "read_config": config_record(config),
         "series": list(activity.sources),
         "behavior": [*behavior.records, *stimulus.records],
@@ -115,6 +148,12 @@ def choose_adapter(nwbfile: NWBFile, entries: list[Entry], config: ReadConfig) -
         return "calcium"
     if n_units:
         return "spikes"
+    fields = [entry.path for entry in of_type(entries, ElectricalSeries)]
+    if fields:
+        raise InputError(
+            f"the file has no units and no ROI series, only potentials ({', '.join(fields)}), which are not read",
+            remedy="Where an archive has a file of LFP for each probe, take the session's own file instead",
+        )
     raise InputError(
         "the file has neither units with spike times nor ROI series: there is no activity of neurons to read",
         remedy="See what it has with: ndx-synapsnet inspect",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
-from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries
 
 from ...errors import InputError
 from ...session import ActivityKind
+from ..sources.bulk import pieces, reach, runs, values
 from .catalog import Entry, of_type, the_one
 from .config import ReadConfig
 from .scale import scale_of
@@ -29,7 +29,6 @@ _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("dff", re.compile(r"d[ _]?f[ _/]*(over[ _]*)?f|delta[ _]?f|Δf", re.I)),
     ("fluorescence", re.compile(r"fluor|correct|demix|^raw|[^a-z]raw|^f$", re.I)),
 )
-_BLOCK_BYTES = 64 * 2**20
 
 
 def roi_series(entries: list[Entry]) -> list[Entry]:
@@ -69,7 +68,7 @@ def chosen_series(entries: list[Entry], config: ReadConfig) -> tuple[list[Entry]
     if config.series:
         chosen = [the_one(found, name, what="ROI series", describe=_described) for name in config.series]
         kinds = {trace_kind(entry) for entry in chosen}
-        if len(kinds) > 1 or any(_same_rois(a, b) for a, b in combinations(chosen, 2)):
+        if len(kinds) > 1 or any(_same_rois(a, b) for a, b in itertools.combinations(chosen, 2)):
             raise InputError(
                 f"these series are not planes of one population: {', '.join(map(_described, chosen))}",
                 remedy="Name series of one kind, each over ROIs of its own",
@@ -163,7 +162,9 @@ def dimensions(entry: Entry) -> tuple[int, int, bool]:
 
 
 def read_values(entry: Entry, columns: NDArray[np.int64], frames: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the values (len(columns), len(frames)) of a series in its unit, read in blocks to bound memory.
+    """Return the values (len(columns), len(frames)) of a series in its unit, read in pieces to bound memory.
+
+    Only the chunks that hold some of the values are read.
 
     Parameters
     ----------
@@ -177,29 +178,19 @@ def read_values(entry: Entry, columns: NDArray[np.int64], frames: NDArray[np.int
     by_roi = dimensions(entry)[2]
     data: Any = entry.object.data
     if len(np.shape(data)) == 1:
-        data = np.asarray(data[:]).reshape(-1, 1)
+        data = values(data).reshape(-1, 1)
     factor, offset = scale_of(entry.object)
-    values = np.empty((len(columns), len(frames)), dtype=np.float32)
-    axes = (columns, frames) if by_roi else (frames, columns)
-    for block in _blocks(np.shape(data), getattr(data, "chunks", None)):
-        inside = [np.flatnonzero((at >= part.start) & (at < part.stop)) for at, part in zip(axes, block, strict=True)]
-        if all(len(at) for at in inside):
-            local = [at[i] - part.start for at, i, part in zip(axes, inside, block, strict=True)]
-            picked = np.asarray(data[block])[np.ix_(*local)]
-            values[np.ix_(*(inside if by_roi else inside[::-1]))] = picked if by_roi else picked.T
+    result = np.empty((len(columns), len(frames)), dtype=np.float32)
+    order = np.argsort(columns, kind="stable")
+    axes = (columns[order], frames) if by_roi else (frames, columns[order])
+    wanted = list(itertools.product(*(runs(at, near) for at, near in zip(axes, reach(data), strict=True))))
+    for part, piece in pieces(data, wanted):
+        inside = [slice(*np.searchsorted(at, (p.start, p.stop))) for at, p in zip(axes, part, strict=True)]
+        picked = piece[np.ix_(*(at[i] - p.start for at, i, p in zip(axes, inside, part, strict=True)))]
+        rois, times = inside if by_roi else inside[::-1]
+        result[order[rois], times] = picked if by_roi else picked.T
     if factor != 1.0:
-        values *= np.float32(factor)
+        result *= np.float32(factor)
     if offset != 0.0:
-        values += np.float32(offset)
-    return values
-
-
-def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> Iterator[tuple[slice, slice]]:
-    """Cut a 2-D dataset into blocks of about `_BLOCK_BYTES` made of whole chunks, so that none is inflated twice."""
-    rows, cols = chunks or (1, shape[1])
-    limit = _BLOCK_BYTES // 8
-    cols = min(shape[1], cols * max(1, limit // (rows * cols)))
-    rows = min(shape[0], rows * max(1, limit // (rows * cols)))
-    for row in range(0, shape[0], rows):
-        for col in range(0, shape[1], cols):
-            yield slice(row, row + rows), slice(col, col + cols)
+        result += np.float32(offset)
+    return result

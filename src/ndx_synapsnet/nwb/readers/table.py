@@ -6,7 +6,7 @@ no waveform or spike amplitude is ever loaded by looking at a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pynwb.base import TimeSeriesReferenceVectorData
 
 from ...errors import InputError
+from ..sources import bulk
 
 _NO_TEXT = frozenset({"", "nan", "none", "null", "n/a", "na", "unknown", "undefined"})
 
@@ -83,7 +84,7 @@ def as_text(values: Any) -> NDArray[np.str_]:
 def column(table: DynamicTable, name: str) -> NDArray[Any]:
     """Return a scalar column as an array (rows,): numbers and booleans as they are, text as objects of type str."""
     own = _own_column(table, name)
-    values = np.asarray(own.data[:])
+    values = bulk.values(own.data)
     elements = getattr(own, "elements", None)
     if elements is not None:  # an EnumData column stores places in a list of values
         values = np.asarray(elements.data[:])[values]
@@ -109,7 +110,9 @@ def _ragged_rows(table: DynamicTable, name: str) -> Iterator[Any]:
         start = stop
 
 
-def matching(table: DynamicTable, query: str, *, where: str, setting: str) -> NDArray[np.bool_]:
+def matching(
+    table: DynamicTable, query: str, *, where: str, setting: str, more: Mapping[str, NDArray[Any]] | None = None
+) -> NDArray[np.bool_]:
     """Return the rows (mask) of `table` that satisfy a pandas query on its scalar columns.
 
     Parameters
@@ -122,6 +125,8 @@ def matching(table: DynamicTable, query: str, *, where: str, setting: str) -> ND
         The table's path, for the message.
     setting : str
         The setting that the query comes from, for the message.
+    more : mapping of str to array (rows,), optional
+        Further columns to ask of; the table's own go before them.
 
     Raises
     ------
@@ -129,6 +134,9 @@ def matching(table: DynamicTable, query: str, *, where: str, setting: str) -> ND
         If pandas cannot evaluate it on these columns, or its result is no condition.
     """
     rows = frame(table)
+    for name, values in (more or {}).items():
+        if name not in rows.columns:
+            rows[name] = values
     try:
         # nothing but the columns is in reach of the expression
         answer = rows.eval(query, engine="python", local_dict={}, global_dict={})

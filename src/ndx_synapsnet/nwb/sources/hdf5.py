@@ -1,10 +1,11 @@
-"""NWB in HDF5."""
+"""NWB in HDF5: local files, and remote ones through a `BlockFile`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 from pynwb import NWBHDF5IO
@@ -13,16 +14,85 @@ from ...errors import InputError
 from .opened import OpenedFile, collected_warnings
 from .version import require_nwb2
 
+if TYPE_CHECKING:
+    from .remote.fetch import RangeReader
 
-def _stored_version(path: Path) -> str:
-    """Return the file's NWB version, after telling apart the ways in which it can be unreadable."""
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[OpenedFile]:
+    """Open a local NWB HDF5 file read-only, with the extensions whose specifications it carries.
+
+    Raises
+    ------
+    InputError
+        If the file is not NWB 2 in HDF5, truncated, held by a writer, or refused by pynwb.
+    """
     where = str(path)
+    with _hdf5_errors(where), h5py.File(path, "r") as file:
+        version = _stored_version(file, where)
+    with _opened(version, where, path=where) as opened:
+        yield opened
+
+
+@contextmanager
+def open_hdf5_remote(reader: RangeReader) -> Iterator[OpenedFile]:
+    """Open a remote NWB HDF5 file, with the extensions whose specifications it carries.
+
+    Parameters
+    ----------
+    reader : RangeReader
+        Its bytes; the caller closes it.
+
+    Raises
+    ------
+    InputError
+        As `open_hdf5`; and whatever the reader raises where the bytes cannot be had.
+    """
+    from .remote.blockfile import BlockFile
+
+    with ExitStack() as stack:
+        with _hdf5_errors(reader.uri):
+            content = stack.enter_context(BlockFile(reader))
+            file = stack.enter_context(h5py.File(content, "r"))
+            version = _stored_version(file, reader.uri)
+        yield stack.enter_context(_opened(version, reader.uri, file=file))
+
+
+@contextmanager
+def _opened(version: str, where: str, **place: Any) -> Iterator[OpenedFile]:
+    """Read with pynwb from a ``path`` or from an open ``file``."""
+    io = None
     try:
-        with h5py.File(path, "r") as file:
-            version = file.attrs.get("nwb_version")
-            if version is None and isinstance(file.get("nwb_version"), h5py.Dataset):
-                version = file["nwb_version"][()]  # where NWB 1.x keeps it
-            return require_nwb2(version, file.attrs.get("neurodata_type"), where=where)
+        with collected_warnings() as messages:
+            try:
+                io = NWBHDF5IO(**place, mode="r", load_namespaces=True)
+                nwbfile = io.read()
+            except Exception as error:  # pynwb and hdmf raise many kinds on a malformed file
+                if (own := _input_error(error)) is not None:
+                    raise own from error
+                # hdmf's errors hold a dump of the whole object, and the reason as their last argument
+                reason = next(
+                    (str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__
+                )
+                raise InputError(f"pynwb cannot read the file ({reason})", where=where) from error
+        yield OpenedFile(where, "hdf5", nwbfile, version, tuple(messages))
+    finally:
+        if io is not None:
+            io.close()
+
+
+def _stored_version(file: h5py.File, where: str) -> str:
+    version = file.attrs.get("nwb_version")
+    if version is None and isinstance(file.get("nwb_version"), h5py.Dataset):
+        version = file["nwb_version"][()]  # where NWB 1.x keeps it
+    return require_nwb2(version, file.attrs.get("neurodata_type"), where=where)
+
+
+@contextmanager
+def _hdf5_errors(where: str) -> Iterator[None]:
+    """Tell apart the ways in which a file can be unreadable."""
+    try:
+        yield
     except BlockingIOError as error:
         raise _held_by_writer(where) from error
     except PermissionError as error:
@@ -50,29 +120,12 @@ def _held_by_writer(where: str) -> InputError:
     )
 
 
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[OpenedFile]:
-    """Open an NWB HDF5 file read-only, with the extensions whose specifications it carries.
-
-    Raises
-    ------
-    InputError
-        If the file is not NWB 2 in HDF5, truncated, held by a writer, or refused by pynwb.
-    """
-    version = _stored_version(path)
-    io = None
-    try:
-        with collected_warnings() as messages:
-            try:
-                io = NWBHDF5IO(path=str(path), mode="r", load_namespaces=True)
-                nwbfile = io.read()
-            except Exception as error:  # pynwb and hdmf raise many kinds on a malformed file
-                # hdmf's errors hold a dump of the whole object, and the reason as their last argument
-                reason = next(
-                    (str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__
-                )
-                raise InputError(f"pynwb cannot read the file ({reason})", where=str(path)) from error
-        yield OpenedFile(str(path), "hdf5", nwbfile, version, tuple(messages))
-    finally:
-        if io is not None:
-            io.close()
+def _input_error(error: BaseException | None) -> InputError | None:
+    """Return the error of ours that led to `error`, such as of a server that is gone; None if it is another matter."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, InputError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pynwb import NWBFile
 
@@ -17,7 +17,7 @@ class OpenedFile:
 
     uri: str
     """Where it is; a local path is absolute."""
-    format: Literal["hdf5", "zarr"]
+    format: Literal["hdf5", "zarr", "lindi"]
     """How it is stored."""
     nwbfile: NWBFile
     """Its content; large datasets are read when asked for."""
@@ -25,6 +25,9 @@ class OpenedFile:
     """Version of the NWB core schema that the file was written with."""
     warnings: tuple[str, ...] = ()
     """What pynwb found odd in the file, each message once."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Of a remote file, JSON-able: archive, dandiset, version, asset id, path, size, digest, ``integrity``
+    (``verified`` or ``unverified``), and ``bytes_transferred`` and ``requests`` up to now; empty for a local one."""
 
 
 # About the versions of software or schema, not about the data: pynwb says them of every older file.

@@ -14,7 +14,8 @@ from ..table import as_text, column, column_named, scalar_columns
 
 REGION_COLUMNS = (
     "location", "region", "brain_region", "brain_area", "area", "structure_acronym", "ecephys_structure_acronym",
-    "structure", "acronym", "anatomical_location", "brain_location",
+    "structure", "acronym", "anatomical_location", "brain_location", "allen_location", "allen_acronym",
+    "beryl_location",
 )  # fmt: skip
 CELL_TYPE_COLUMNS = ("cell_type", "celltype", "putative_cell_type", "cell_class", "ttype", "subclass")
 #: In this order; each names the columns of x, y and (where it is there) z.
@@ -44,7 +45,8 @@ def labels(table: DynamicTable, names: Sequence[str]) -> NDArray[np.str_] | None
 def positions(table: DynamicTable) -> NDArray[np.float64] | None:
     """Return (rows, 3) coordinates of the first set of position columns that holds any, NaN where unknown.
 
-    Coordinates that are the same in every one of several rows are fill-ins and count as unknown.
+    Coordinates that are the same in every one of several rows are fill-ins and count as unknown. A table that has x
+    and y with a width and a height holds boxes by their corner; the position is their centre.
     """
     for names in POSITION_COLUMNS:
         found = [column_named(table, name) for name in names]
@@ -53,8 +55,17 @@ def positions(table: DynamicTable) -> NDArray[np.float64] | None:
         axes = [np.full(len(table.id), np.nan) if name is None else _numbers(table, name) for name in found]
         where = np.column_stack(axes)
         if known(where):
-            return where
+            return where + _half_box(table) if names[0] == "x" else where
     return None
+
+
+def _half_box(table: DynamicTable) -> NDArray[np.float64]:
+    """Return what leads from a box's corner to its centre (rows, 3); zero where the table has no boxes."""
+    sides = [column_named(table, name) for name in ("width", "height")]
+    if sides[0] is None or sides[1] is None:
+        return np.zeros((len(table.id), 3))
+    width, height = (_numbers(table, name) / 2 for name in sides if name is not None)
+    return np.column_stack([width, height, np.zeros(len(width))])
 
 
 def known(where: NDArray[np.float64]) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....session import Neurons
+from ...sources.bulk import BLOCK, reach, values
+from ..catalog import Entry
 from ..config import ReadConfig
-from ..table import column, column_named
+from ..table import as_text, column, column_named
 from .columns import CELL_TYPE_COLUMNS, REGION_COLUMNS, extras, identities, known, labels, positions, row_ids
 
 #: Columns that mark a ROI as a cell, and as none. suite2p's ``iscell`` is (rows, 2): the mark and its probability.
@@ -19,7 +23,15 @@ _MAX_PIXELS = 50_000_000
 _MAX_IMAGE_BYTES = 256 * 2**20
 
 
-def roi_neurons(table: Any, path: str, config: ReadConfig, subject: str, *, masks: bool = True) -> Neurons:
+def roi_neurons(
+    table: Any,
+    path: str,
+    config: ReadConfig,
+    subject: str,
+    *,
+    masks: bool = True,
+    names: NDArray[np.str_] | None = None,
+) -> Neurons:
     """Return all rows of a plane segmentation as neurons.
 
     Position is that of the centroid columns, else the centre of mass of the masks, in the masks' pixels (z is NaN
@@ -37,6 +49,8 @@ def roi_neurons(table: Any, path: str, config: ReadConfig, subject: str, *, mask
         What identities begin with.
     masks : bool
         Whether masks may be read for want of centroid columns; they can be large.
+    names : array of str, optional
+        What the neurons are called where each has a name, as a worm's have; the cell type for want of a column.
 
     Raises
     ------
@@ -46,6 +60,7 @@ def roi_neurons(table: Any, path: str, config: ReadConfig, subject: str, *, mask
     n = len(table.id)
     position = positions(table)
     region = labels(table, REGION_COLUMNS)
+    cell_type = labels(table, CELL_TYPE_COLUMNS)
     if region is None and plane_location(table):
         region = np.full(n, plane_location(table))
     return Neurons(
@@ -58,15 +73,38 @@ def roi_neurons(table: Any, path: str, config: ReadConfig, subject: str, *, mask
         else identities(table, config.identity_column, subject, where=path),
         position=mask_centroids(table) if position is None and masks else position,
         region=region,
-        cell_type=labels(table, CELL_TYPE_COLUMNS),
+        cell_type=names if cell_type is None else cell_type,
         extra=extras(table, config.extra_columns, where=path),
     )
 
 
 def plane_location(table: Any) -> str:
-    """Return the location of the table's imaging plane; empty if it has none."""
-    text = str(getattr(getattr(table, "imaging_plane", None), "location", None) or "").strip()
+    """Return the location of the table's imaging plane or volume; empty if it has none."""
+    plane = getattr(table, "imaging_plane", None) or getattr(table, "imaging_volume", None)
+    text = str(getattr(plane, "location", None) or "").strip()
     return "" if text.lower() in ("unknown", "none", "n/a") else text
+
+
+def roi_names(entries: list[Entry], table: Any, path: str) -> NDArray[np.str_] | None:
+    """Return the names that a file gives to the rows of a ROI table, empty where it gives none; None without any.
+
+    They are the table's own ``labels``, or those of the one SegmentationLabels (both of ndx-multichannel-volume) in
+    its module that has as many. Numbers are no names.
+    """
+    module = path.split("/")[:3]
+    own = [] if "labels" in table.colnames else [table]  # a column of that name is something else
+    holders = own + [
+        entry.object
+        for entry in entries
+        if getattr(entry.object, "neurodata_type", "") == "SegmentationLabels" and entry.path.split("/")[:3] == module
+    ]
+    found = []
+    for holder in holders:
+        values = getattr(holder, "labels", None)
+        if values is not None and np.shape(values) == (len(table.id),):
+            text = as_text(values[:])
+            found.append(np.where(np.char.isnumeric(text), "", text))
+    return found[0] if len(found) == 1 and (found[0] != "").any() else None
 
 
 def accepted(table: Any) -> tuple[NDArray[np.bool_] | None, str]:
@@ -115,7 +153,7 @@ def _sparse_centroids(index: Any) -> NDArray[np.float64] | None:
     stops = np.asarray(index.data[:], dtype=np.int64)
     if not hasattr(index, "target") or len(index.target.data) > _MAX_PIXELS:
         return None
-    pixels = np.asarray(index.target.data[:])
+    pixels = values(index.target.data)
     counts = np.diff(stops, prepend=0)
     if (counts < 0).any() or len(pixels) != counts.sum():
         return None
@@ -140,10 +178,19 @@ def _image_centroids(masks: Any) -> NDArray[np.float64] | None:
     if len(shape) not in (3, 4) or min(shape[1:3]) < 2 or np.prod(shape) * 8 > _MAX_IMAGE_BYTES:
         return None
     where = np.full((shape[0], 3), np.nan)
-    for row in range(shape[0]):
-        mask = np.nan_to_num(np.asarray(masks[row], dtype=np.float64))
+    for row, mask in enumerate(_images(masks)):
         if mask.sum() > 0:
             for axis in range(mask.ndim):
                 along = mask.sum(axis=tuple(a for a in range(mask.ndim) if a != axis))
                 where[row, axis] = along @ np.arange(len(along)) / mask.sum()
     return where
+
+
+def _images(masks: Any) -> Iterator[NDArray[np.float64]]:
+    """Yield one mask after the other, zero where it is not finite, from reads of many."""
+    shape, chunk = np.shape(masks), reach(masks)[0]
+    step = max(1, BLOCK // (8 * math.prod(shape[1:]) * chunk)) * chunk
+    for start in range(0, shape[0], step):
+        part = slice(start, min(start + step, shape[0]))
+        block = values(masks, (part, *(slice(None) for _ in shape[1:])))
+        yield from (np.nan_to_num(mask.astype(np.float64)) for mask in block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,8 @@ from ..catalog import Entry
 from ..config import ReadConfig
 from ..provenance import subject_label
 from ..table import as_text, column, column_named, matching
-from .rois import accepted, roi_neurons
-from .units import UNITS, unit_neurons
+from .rois import accepted, roi_names, roi_neurons
+from .units import ELECTRODE, UNITS, electrode_columns, unit_neurons
 
 #: The Allen Institute's default limits. A unit without a value does not pass.
 LIMITS: dict[str, tuple[str, float]] = {
@@ -27,14 +28,24 @@ LIMITS: dict[str, tuple[str, float]] = {
 }
 
 
+#: The IBL's score: the part of its three quality metrics that a unit passes.
+SCORE = "ibl_quality_score"
+
+
 def quality_mask(units: DynamicTable) -> tuple[NDArray[np.bool_], list[str]]:
     """Return which units pass the default quality limits, and notes on what was asked.
 
-    Asked are ``quality == "good"``, where the column says "good" of any unit, and `LIMITS`, each where its column
-    holds fractions (whole numbers are counts in some other meaning) that are not all missing.
+    Asked is that all of the IBL's metrics are passed, where the file has its score. Elsewhere asked are
+    ``quality == "good"``, where the column says "good" of any unit, and `LIMITS`, each where its column holds
+    fractions (whole numbers are counts in some other meaning) that are not all missing.
     """
     good = np.ones(len(units.id), dtype=bool)
     asked = []
+    scored = _score(units)
+    if scored is not None:
+        good = scored[1] >= 1
+        left_out = int((~good).sum())
+        return good, [f"{left_out} of {len(good)} units left out: not ({scored[0]} >= 1)"] if left_out else []
     name = column_named(units, "quality")
     if name is not None:
         text = np.char.lower(as_text(column(units, name)))
@@ -52,6 +63,22 @@ def quality_mask(units: DynamicTable) -> tuple[NDArray[np.bool_], list[str]]:
     if not asked or good.all():
         return good, []
     return good, [f"{int((~good).sum())} of {len(good)} units left out: not ({' and '.join(asked)})"]
+
+
+def _score(units: DynamicTable) -> tuple[str, NDArray[np.float64]] | None:
+    """Return the IBL's quality score by its column's name; None where there is none that any unit passes.
+
+    Its own files outside NWB call it ``label``, so a column of that name is one if it holds thirds.
+    """
+    for wanted in (SCORE, "label"):
+        name = column_named(units, wanted)
+        values = None if name is None else column(units, name)
+        if name is None or values is None or values.dtype.kind not in "iuf":
+            continue
+        thirds = np.isclose(3 * values, np.round(3 * values), atol=0.02) & (values >= 0) & (values <= 1)
+        if (values >= 1).any() and (wanted == SCORE or (thirds.all() and (values % 1 > 0).any())):
+            return name, values
+    return None
 
 
 def chosen_units(nwbfile: NWBFile, config: ReadConfig) -> tuple[Neurons, list[str]]:
@@ -76,7 +103,9 @@ def chosen_units(nwbfile: NWBFile, config: ReadConfig) -> tuple[Neurons, list[st
                 remedy="Turn the quality filter off, and give a units query of your own",
             )
     neurons = unit_neurons(nwbfile, config, subject_label(nwbfile))
-    keep = _filtered(units, neurons, keep, config, UNITS, "units", notes, required=True)
+    asks_electrodes = config.units_query is not None and ELECTRODE in config.units_query
+    more = electrode_columns(nwbfile) if asks_electrodes else {}
+    keep = _filtered(units, neurons, keep, config, UNITS, "units", notes, required=True, more=more)
     background = column_named(units, "is_background")
     marks = None if background is None else column(units, background)
     if marks is not None and marks.dtype.kind in "biu" and (marked := (marks != 0) & keep).any():
@@ -124,7 +153,8 @@ def chosen_rois(
     marked, marking = accepted(table) if config.quality_filter else (None, "")
     if marked is not None:
         keep = _narrowed(keep, marked, marking, path, "ROIs", notes, required=not prefix)
-    neurons = roi_neurons(table, path, config, subject_label(nwbfile), masks=masks)
+    names = roi_names(entries, table, path)
+    neurons = roi_neurons(table, path, config, subject_label(nwbfile), masks=masks, names=names)
     keep = _filtered(table, neurons, keep, config, path, "ROIs", notes, required=not prefix)
     places = np.flatnonzero(keep[rows])
     chosen = neurons.select(rows[places])
@@ -143,10 +173,11 @@ def _filtered(
     notes: list[str],
     *,
     required: bool,
+    more: Mapping[str, NDArray[Any]] | None = None,
 ) -> NDArray[np.bool_]:
     """Return `keep` without the rows that the query and the regions of `config` leave out."""
     if config.units_query is not None:
-        met = matching(table, config.units_query, where=where, setting="units query")
+        met = matching(table, config.units_query, where=where, setting="units query", more=more)
         reason = f"the units query {config.units_query!r} is not met"
         keep = _narrowed(keep, met, reason, where, what, notes, required=required)
     if config.regions:

@@ -1,0 +1,1 @@
+"""One immutable object behind ranged HTTP requests; knows nothing of archives or NWB."""

@@ -1,0 +1,119 @@
+"""A remote NWB-Zarr store as zarr and hdmf-zarr take it: read-only, its metadata from one consolidated file."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hdmf_zarr import NWBZarrIO
+from zarr.errors import ReadOnlyError
+from zarr.storage import DirectoryStore
+
+from ...errors import InputError
+from .stores import WebFolder
+
+METADATA = ".zmetadata"
+_NAMES = (".zgroup", ".zarray", ".zattrs")
+
+
+class WebStore(DirectoryStore):
+    """A Zarr 2 store on a web server.
+
+    It is a `DirectoryStore` by type only, for that is what hdmf-zarr takes; no file of this machine is touched.
+
+    Parameters
+    ----------
+    folder : WebFolder
+        The store's files.
+    metadata : mapping
+        The content of its ``.zmetadata``: path of each metadata file → its JSON.
+    """
+
+    def __init__(self, folder: WebFolder, metadata: Mapping[str, Any]) -> None:
+        super().__init__(folder.located.uri)
+        self.path = folder.located.uri
+        self._folder = folder
+        self._metadata = {key: json.dumps(value).encode() for key, value in metadata.items()}
+        self._metadata[METADATA] = json.dumps({"zarr_consolidated_format": 1, "metadata": dict(metadata)}).encode()
+        self._children: dict[str, set[str]] = {}
+        for key in self._metadata:
+            while key:
+                key, name = posixpath.split(key)
+                self._children.setdefault(key, set()).add(name)
+
+    def __getitem__(self, key: str) -> bytes:
+        if key in self._metadata:
+            return self._metadata[key]
+        content = None if _is_metadata(key) else self._folder.read(key)
+        if content is None:
+            raise KeyError(key)
+        return content
+
+    def getitems(self, keys: Sequence[str], *, contexts: Mapping[str, Any] | None = None) -> dict[str, bytes]:
+        """Return the values of those of `keys` that are there."""
+        known = {key: self._metadata[key] for key in keys if key in self._metadata}
+        return {**known, **self._folder.read_all([key for key in keys if not _is_metadata(key)])}
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str) or key in self._metadata or _is_metadata(key):
+            return key in self._metadata
+        return self._folder.read(key) is not None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise ReadOnlyError
+
+    def __delitem__(self, key: str) -> None:
+        raise ReadOnlyError
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metadata)
+
+    def __len__(self) -> int:
+        return len(self._metadata)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def keys(self) -> Iterator[str]:
+        """Return the paths of the metadata files; a web server does not list others."""
+        return iter(self)
+
+    def listdir(self, path: str | None = None) -> list[str]:
+        """Return the names of groups, arrays and metadata files in a group."""
+        return sorted(self._children.get((path or "").strip("/"), ()))
+
+    def getsize(self, path: str | None = None) -> int:
+        """Return -1: unknown."""
+        return -1
+
+    def rename(self, src_path: str, dst_path: str) -> None:
+        """Refuse."""
+        raise ReadOnlyError
+
+    def rmdir(self, path: str | None = None) -> None:
+        """Refuse."""
+        raise ReadOnlyError
+
+
+class WebZarrIO(NWBZarrIO):
+    """Reads a `WebStore`; a reference that leads out of the store is refused, for it could lead anywhere."""
+
+    def resolve_ref(self, zarr_ref: Mapping[str, Any]) -> Any:
+        """Return name and object that a reference means; see the base class."""
+        source = zarr_ref.get("source")
+        own = self._file.attrs.get("object_id")
+        if source in (None, "", ".", "./") or (own is not None and zarr_ref.get("source_object_id") == own):
+            return super().resolve_ref({**zarr_ref, "source": "."})
+        raise InputError(
+            f"the store refers to an object in another one ({source})",
+            where=str(self.source),
+            remedy="Download both and give the path",
+        )
+
+
+def _is_metadata(key: str) -> bool:
+    return posixpath.basename(key) in (*_NAMES, METADATA)
