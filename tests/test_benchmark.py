@@ -8,18 +8,24 @@ import torch
 
 pytest.importorskip("matplotlib", reason="the benchmark draws, which needs the extra [plot]")
 
-from ndx_synapsnet.benchmark import speed
+from click.testing import CliRunner
+
+from ndx_synapsnet.benchmark import memory, recipes, speed
+from ndx_synapsnet.benchmark.race import race
+from ndx_synapsnet.benchmark.step import step_flops, time_steps
 from ndx_synapsnet.benchmark.twin import Twin
-from ndx_synapsnet.experiment import load_config
+from ndx_synapsnet.cli import main
+from ndx_synapsnet.config import load_config
+from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.synapsnet import SynapsNet
-from ndx_synapsnet.learn.windows import prepare
-from ndx_synapsnet.simulate import PaperNetworkConfig
+from ndx_synapsnet.nwb.recording import write_recording
+from ndx_synapsnet.simulate import PaperNetworkConfig, random_session, simulate_paper_network
 
 
 def test_the_twin_is_the_same_model() -> None:
     """With the same parameters it has the same loss and the same gradient of A: the comparison is a fair one."""
     config = load_config("paper", overrides={"model": {"dropout": 0.0, "penalty_weight": 0.0, "diagonal": "keep"}})
-    windows = prepare([speed.random_session(9, 300)], config.windows, dtype=torch.float64)
+    windows = prepare([random_session(9, 300)], config.windows, dtype=torch.float64)
     ours, twin = SynapsNet(windows, config.model), Twin(9, 2, dropout=0.0).double()
     decoder = ours.decoder
     with torch.no_grad():
@@ -42,21 +48,63 @@ def test_the_twin_is_the_same_model() -> None:
 def test_flops_by_hand() -> None:
     config = load_config("paper")
     # 3 passes x 2 x 120 rows x (40 x 4 + 2 x 5) x 32 x 10 columns, and two products of 10 x 10 with 160 columns
-    assert speed.step_flops(10, config) == 3 * 2 * 120 * 170 * 320 + 2 * 2 * 100 * 160
+    assert step_flops(10, config, 5) == 3 * 2 * 120 * 170 * 320 + 2 * 2 * 100 * 160
+    # of stretches of 3 targets, 7 samples: 6 steps with a state
+    assert step_flops(10, config, 7, rows=2) == 3 * 2 * 120 * (40 * 6 + 2 * 7) * 20 + 2 * 2 * 100 * 14
 
 
-def test_the_whole_leaves_numbers_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real thing at toy sizes."""
-    monkeypatch.setattr(speed, "machine_flops", lambda: 1e11)
-    network = PaperNetworkConfig(n_neurons=24, n_recorded=8, n_samples=600)
-    found = {
+def test_ratios_are_of_a_step_and_of_a_target() -> None:
+    row = time_steps(prepare([random_session(5, 2_000)])[0], load_config("paper"), 3)
+    assert row["window_ratio"] == pytest.approx(row["twin"] / row["window"])
+    assert row["stream_ratio"] == pytest.approx((row["twin"] / 32) / (row["stream"] / (32 * 32)), rel=0.1)
+
+
+NETWORK = PaperNetworkConfig(n_neurons=24, n_recorded=8, n_samples=600)
+
+
+def test_a_race_and_its_picture(tmp_path: Path) -> None:
+    """The real thing at toy sizes, simulated and from a file."""
+    path = write_recording(simulate_paper_network(NETWORK).session, tmp_path / "made.nwb")
+    races = [race(source, paper_epochs=2, repeats=2) for source in (NETWORK, str(path))]
+    for found in races:
+        assert found["neurons"] == 8
+        assert found["paper"]["twin_seconds_full"] == pytest.approx(2 * 15 * found["twin_step"])
+        for ours in found["ours"].values():
+            assert len(ours["seconds"]) == len(ours["validation_mse"])
+            assert ours["cost"] in ours["seconds"]
+            assert ours["reached"] == (ours["best"] <= found["paper"]["best"])
+            assert ours["times_cheaper_than_full"] == pytest.approx(found["paper"]["twin_seconds_full"] / ours["cost"])
+    steps = [{**time_steps(prepare([random_session(n, 600)])[0], load_config("paper"), 1)} for n in (5, 8)]
+    results = {
         "machine": {"matrix_product_gflops": 100.0},
-        "steps": [{**speed.time_steps(n, load_config("paper"), 2), "fraction_of_limit": 0.1} for n in (5, 8)],
-        "time_to_loss": speed.time_to_loss(network, twin_step=0.01, paper_epochs=2),
+        "steps": steps,
+        "epochs": speed.time_epochs(5, (300, 600)),
+        "races": races,
     }
-    assert all(row["ratio"] > 0 for row in found["steps"])
-    assert found["time_to_loss"]["twin_seconds_full"] == pytest.approx(2 * 15 * 0.01)
-    assert speed.draw(found) is not None
-    json.dumps(found)
-    memory = speed.peak_memory(5, 500, 2)
-    assert memory["peak"] >= memory["libraries"] > 50 * 2**20
+    assert speed.draw(results) is not None
+    json.dumps(results)
+
+
+def test_memory_is_that_of_the_process() -> None:
+    found = memory.peak_memory(5, 500, 2)
+    assert found["peak"] >= found["libraries"] > 50 * 2**20
+
+
+def test_the_large_session_runs_on_the_processor_too(tmp_path: Path) -> None:
+    sizes = ["--neurons", "8", "--samples", "500", "--epochs", "2"]
+    result = CliRunner().invoke(main, ["benchmark", "large", "--device", "cpu", "-o", str(tmp_path / "out"), *sizes])
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out" / "large.json").read_text())
+    assert len(found["curves"]["paper"]["seconds"]) == 2
+    assert found["precision"]["float32"] < 1e-4
+    assert found["steps"]["fast"]["fraction_of_limit"] > 0
+
+
+def test_the_study_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "GRID", recipes.GRID[1:6:4])
+    result = CliRunner().invoke(main, ["benchmark", "recipes", "--quick", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "out" / "recipes.json").read_text())["rows"]
+    assert [row["context"] for row in rows] == ["window", "stream"]
+    assert all(row["best"] < 1.1 and row["processor_seconds"] > 0 for row in rows)
+    assert (tmp_path / "out" / "recipes.png").exists()

@@ -310,13 +310,30 @@ def test_a_killed_fit_goes_on_to_the_identical_result(recording: Path, tmp_path:
     assert not checkpoint.exists()
 
 
-def test_several_processes_are_refused_until_they_share_the_work(
-    recording: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("option", [[], ["--spill"], ["--no-spill"]])
+def test_series_that_would_fill_half_of_the_memory_are_kept_in_files(
+    recording: Path, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    result = run("fit", recording)
-    assert result.exit_code == 2
-    assert "torchrun" in result.output
+    """A recording takes 12 x 1500 x 8 bytes; with room for one and a half the second begins it."""
+    from ndx_synapsnet import memory
+
+    monkeypatch.setattr(memory, "available_memory", lambda: 3 * 12 * 1500 * 8)
+    kept, spilled = [], memory.spilled
+
+    def watched(session: object, folder: Path) -> object:
+        kept.append(folder)
+        return spilled(session, folder)
+
+    monkeypatch.setattr(memory, "spilled", watched)
+    second = Path(shutil.copy(recording, tmp_path / "mouse2.nwb"))
+    result = run("fit", recording, second, "-o", tmp_path / "out", "--config", settings, *option)
+    assert result.exit_code == 0, result.output
+    assert len(kept) == (0 if option == ["--no-spill"] else 2)
+    assert result.output.count("would fill half of the memory") == (not option)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "mouse2_desc-synapsnet.nwb",
+        "mouse_desc-synapsnet.nwb",
+    ]
 
 
 def test_a_file_open_for_writing_elsewhere_is_refused(recording: Path, settings: Path) -> None:

@@ -24,6 +24,13 @@ class InputError(ValueError):
         super().__init__(f"{message}. {remedy}" if remedy else message)
 
 
+class EndedElsewhereError(InputError):
+    """Another of the processes that train together has ended the run, and says why itself."""
+
+    def __init__(self) -> None:
+        super().__init__("another process has ended this run", remedy="Its own message says why.")
+
+
 def missing_extra(package: str, extra: str) -> InputError:
     """Return the error for an optional package that is not installed.
 

@@ -3,128 +3,43 @@
 from __future__ import annotations
 
 import platform
-import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from .config import ExperimentConfig, config_from_mapping, load_config
+from .cost import Cost, estimate_cost
 from .errors import InputError
+from .learn.distributed import World, prepare_shard, processes, session_owners
 from .learn.forecaster import predict_series
 from .learn.linear import REFERENCES
-from .learn.synapsnet import SynapsNet, SynapsNetConfig
-from .learn.train import TrainConfig, Training, resolve_device, train
-from .learn.windows import WindowConfig, Windows, prepare
+from .learn.preparation import prepare
+from .learn.synapsnet import SynapsNet
+from .learn.train import Training, resolve_device, train
+from .learn.windows import Windows
 from .metrics import score_neurons
-from .session import Connectivity, FitResult, Forecast, Scores, Session, from_mapping
-from .simulate import random_session
+from .session import Connectivity, FitResult, Forecast, Scores, Session
 
-RECIPES = ("default", "paper")
-
-_TRIED_NEURONS = 200  # at most, when a fit's cost is estimated; it grows in proportion beyond
-_LIBRARY_BYTES = 500 * 2**20  # what Python, torch and pynwb take before there are data
-
-
-@dataclass(frozen=True)
-class ExperimentConfig:
-    """Everything that decides a fit, apart from how the recording is read."""
-
-    recipe: str = "default"
-    """The recipe that the settings started from."""
-    windows: WindowConfig = field(default_factory=WindowConfig)
-    """How recordings are cut and normalised."""
-    model: SynapsNetConfig = field(default_factory=SynapsNetConfig)
-    """The model."""
-    train: TrainConfig = field(default_factory=TrainConfig)
-    """The training."""
-    penalty_grid: tuple[float, ...] = ()
-    """Weights of the connectivity penalty to try, judged by validation MSE; empty: only the model's own."""
-    keep: Literal["test", "all"] = "test"
-    """Which part's forecast the result holds; ``all`` adds the input currents too."""
-
-    def __post_init__(self) -> None:
-        if self.keep not in ("test", "all"):
-            raise ValueError(f"keep is {self.keep!r}, expected 'test' or 'all'")
-        object.__setattr__(self, "penalty_grid", tuple(float(weight) for weight in self.penalty_grid))
-
-
-_SECTIONS: dict[str, type] = {"windows": WindowConfig, "model": SynapsNetConfig, "train": TrainConfig}
-
-
-def load_config(
-    recipe: str = "default", *, file: Path | None = None, overrides: Mapping[str, Any] | None = None
-) -> ExperimentConfig:
-    """Return a recipe's settings, changed first by a file and then by `overrides`.
-
-    Parameters
-    ----------
-    recipe : str
-        ``default`` or ``paper``.
-    file : Path, optional
-        A YAML file with the sections of a recipe; what it leaves out stays as the recipe has it.
-    overrides : mapping, optional
-        The same as nested mappings, such as ``{"train": {"epochs": 3}}``.
-
-    Raises
-    ------
-    InputError
-        If the recipe or a setting is unknown, or a value is refused.
-    """
-    if recipe not in RECIPES:
-        raise InputError(f"unknown recipe {recipe!r}", remedy=f"Known recipes: {', '.join(RECIPES)}")
-    text = (files("ndx_synapsnet") / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
-    layers = [(f"recipe {recipe}", _parse_yaml(text, recipe))]
-    if file is not None:
-        try:
-            layers.append((str(file), _parse_yaml(Path(file).read_text(encoding="utf-8"), str(file))))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read ({error})", where=str(file)) from error
-    layers.append(("settings", dict(overrides or {})))
-    return _merge(recipe, layers)
-
-
-def config_from_mapping(values: Mapping[str, Any]) -> ExperimentConfig:
-    """Return the configuration that a result's ``config`` describes."""
-    return _merge(str(values.get("recipe", "default")), [("the result's configuration", values)])
-
-
-def _parse_yaml(text: str, where: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        values = YAML(typ="safe", pure=True).load(text) or {}
-    except YAMLError as error:
-        raise InputError(f"is not YAML ({error})", where=where) from error
-    if not isinstance(values, dict):
-        raise InputError("does not hold sections", where=where, remedy=f"Write sections {', '.join(_SECTIONS)}.")
-    return values
-
-
-def _merge(recipe: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> ExperimentConfig:
-    top: dict[str, Any] = {}
-    sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
-    where = ""
-    for where, values in layers:
-        for key, value in values.items():
-            if key not in _SECTIONS:
-                top[key] = value
-            elif isinstance(value, Mapping):
-                sections[key].update(value)
-            else:
-                raise InputError(f"section {key} does not hold settings", where=where)
-        # validated layer by layer, so that a message names the file that holds the mistake
-        parts: dict[str, Any] = {
-            name: from_mapping(cls, sections[name], where=f"{where}, {name}") for name, cls in _SECTIONS.items()
-        }
-    return from_mapping(ExperimentConfig, {**top, **parts, "recipe": recipe}, where=where)
+__all__ = [
+    "Cost",
+    "ExperimentConfig",
+    "config_from_mapping",
+    "estimate_cost",
+    "fit",
+    "fit_held",
+    "judge",
+    "load_config",
+    "predict",
+    "sessions_held",
+    "software_versions",
+]
 
 
 def fit(
@@ -134,8 +49,13 @@ def fit(
     progress: bool | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    spill: Path | None = None,
 ) -> list[FitResult]:
     """Fit SynapsNet to one or several sessions together and judge it beside the reference predictors.
+
+    Started by ``torchrun``, the processes share the work: each prepares, holds and scores some of the sessions. The
+    results are those of one process, up to rounding, with ``train.sessions_per_step`` at least the number of
+    processes; where it is less it is raised to that, and a note says so.
 
     Parameters
     ----------
@@ -149,28 +69,83 @@ def fit(
         A folder for checkpoints. It is left for the caller to remove once the results are safe.
     resume : bool
         Whether to go on from the checkpoint in that folder, if there is one: to the same result as without a break.
+    spill : Path, optional
+        A folder for the z-scored series, for sessions that together take more memory than there is; the same result.
+        The sessions themselves may be mapped too (`memory.spilled`).
 
     Returns
     -------
     list of FitResult
-        One a session, in order.
+        One a session, in order; of several processes those of the sessions that this one holds. All have one run id.
 
     Raises
     ------
     InputError
-        If a session is too short, or has too few neurons that are active.
+        If a session is too short, or has too few neurons that are active. If there are more processes than sessions.
     KeyboardInterrupt
         If interrupted before training began or after it ended. An interruption of the training itself keeps the best
         epoch so far (before the first one's end, the parameters as they are) and is told in
         ``provenance["interrupted"]``.
     """
     sessions = [sessions] if isinstance(sessions, Session) else list(sessions)
+    config = config or load_config()
+    with processes(resolve_device(config.train.device)) as world:
+        results = fit_held(
+            sessions, config, world, progress=progress, checkpoint=checkpoint, resume=resume, spill=spill
+        )
+        return [result for _, result in results]
+
+
+def fit_held(
+    sessions: Sequence[Session],
+    config: ExperimentConfig,
+    world: World,
+    *,
+    progress: bool | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    spill: Path | None = None,
+) -> Iterator[tuple[int, FitResult]]:
+    """Fit as `fit` does, as one of the processes of `world`, and yield results one after the other.
+
+    All training is done, and no other process is needed any more, when the first result comes.
+
+    Parameters
+    ----------
+    sessions : sequence of Session
+        All of them; the activity of those that another process holds (`sessions_held`) may be empty.
+    config, progress, checkpoint, resume, spill
+        As for `fit`.
+    world : World
+        See `learn.distributed.processes`.
+
+    Yields
+    ------
+    int
+        Place of a session that this process holds.
+    FitResult
+        Its result.
+
+    Raises
+    ------
+    InputError, KeyboardInterrupt
+        As `fit`. `EndedElsewhereError` if another process ended the run.
+    """
     if not sessions:
         raise InputError("there is no session to fit", remedy="Give at least one.")
-    config = config or load_config()
     started = datetime.now(timezone.utc)
-    windows = prepare(sessions, config.windows, device=resolve_device(config.train.device))
-    model, training, config = _train(windows, config, progress, checkpoint, resume)
+    config, notes = _shared_among(world, config, len(sessions))
+    windows = prepare_shard(
+        sessions,
+        config.windows,
+        sessions_per_step=config.train.sessions_per_step,
+        world=world,
+        device=world.device or resolve_device(config.train.device),
+        spill=spill,
+    )
+    held = sessions_held(sessions, config, world)
+    model, training, config = _train(windows, config, world, progress, checkpoint, resume)
+    run_id = world.gather(uuid.uuid4().hex)[0]
     run = {
         "seed": config.train.seed,
         "device": str(windows[0].device),
@@ -180,63 +155,115 @@ def fit(
         "train_seconds": training.seconds,
         "sessions_in_run": [session.label for session in sessions],
         "behavior_inputs": list(model.behavior_names),
+        "started": started.isoformat(),
     }
-    run_id = uuid.uuid4().hex
-    results = []
-    for j, (session, prepared) in enumerate(zip(sessions, windows, strict=True)):
-        forecast, scores, references = _forecast_and_score(model, prepared, session, config)
-        trustworthy, verdict = judge(scores)
-        results.append(
-            FitResult(
-                run_id=run_id,
-                model="synapsnet",
-                config=_plain(asdict(config)),
-                neurons=prepared.neurons,
-                modality=session.modality,
-                activity_kind=session.activity_kind,
-                unit=session.unit,
-                period=session.period,
-                behavior_names=session.behavior_names,
-                split=prepared.split,
-                normalization=prepared.normalization,
-                embeddings=model.embeddings(j),
-                connectivity=_connectivities(model, j, prepared, session, config, references),
-                forecast=forecast,
-                scores=scores,
-                training=training.curve,
-                weights=model.decoder_weights(),
-                verdict=verdict,
-                trustworthy=trustworthy,
-                provenance={
-                    **run,
-                    "source": _plain(dict(session.provenance)),
-                    "notes": [*prepared.notes, *training.notes],
-                    "set_aside": [
-                        {"id": str(identity), "reason": str(reason)}
-                        for identity, reason in zip(session.neurons.id, prepared.reasons, strict=True)
-                        if reason
-                    ],
-                    "started": started.isoformat(),
-                    "finished": datetime.now(timezone.utc).isoformat(),
-                },
-            )
+    for j in held:
+        yield j, _result(run_id, run, notes, model, training, config, windows[j], sessions[j])
+
+
+def sessions_held(sessions: Sequence[Session], config: ExperimentConfig, world: World) -> list[int]:
+    """Return the places of the sessions that this process holds in a fit; their activity has no part in it.
+
+    Raises
+    ------
+    InputError
+        If there are more processes than sessions.
+    """
+    if world.size == 1:
+        return list(range(len(sessions)))
+    config, _ = _shared_among(world, config, len(sessions))
+    ranks = session_owners(sessions, config.windows, config.train.sessions_per_step, world)
+    return [j for j, rank in enumerate(ranks) if rank == world.rank]
+
+
+def _shared_among(world: World, config: ExperimentConfig, n_sessions: int) -> tuple[ExperimentConfig, list[str]]:
+    """Return the configuration with a batch a step for every process at least, and a note if it was changed."""
+    asked = config.train.sessions_per_step
+    if world.size > n_sessions:
+        raise InputError(
+            f"{world.size} processes for {n_sessions} session(s): some would have nothing to do",
+            remedy="Start at most as many processes as there are sessions.",
         )
-    return results
+    if asked >= world.size:
+        return config, []
+    note = (
+        f"sessions_per_step was raised from {asked} to {world.size}, the number of processes: each step takes a batch "
+        "of each. With this setting one process gives the same result, up to rounding."
+    )
+    return replace(config, train=replace(config.train, sessions_per_step=world.size)), [note]
+
+
+def _result(
+    run_id: str,
+    run: Mapping[str, Any],
+    notes: Sequence[str],
+    model: SynapsNet,
+    training: Training,
+    config: ExperimentConfig,
+    prepared: Windows,
+    session: Session,
+) -> FitResult:
+    """Score a session and put together what was learned of it."""
+    j = prepared.session
+    forecast, scores, references = _forecast_and_score(model, prepared, session, config)
+    trustworthy, verdict = judge(scores)
+    return FitResult(
+        run_id=run_id,
+        model="synapsnet",
+        config=_plain(asdict(config)),
+        neurons=prepared.neurons,
+        modality=session.modality,
+        activity_kind=session.activity_kind,
+        unit=session.unit,
+        period=session.period,
+        behavior_names=session.behavior_names,
+        split=prepared.split,
+        normalization=prepared.normalization,
+        embeddings=model.embeddings(j),
+        connectivity=_connectivities(model, j, prepared, session, config, references),
+        forecast=forecast,
+        scores=scores,
+        training=training.curve,
+        weights=model.named_weights(j),
+        verdict=verdict,
+        trustworthy=trustworthy,
+        provenance={
+            **run,
+            "source": _plain(dict(session.provenance)),
+            "notes": [*notes, *prepared.notes, *training.notes],
+            "set_aside": [
+                {"id": str(identity), "reason": str(reason)}
+                for identity, reason in zip(session.neurons.id, prepared.reasons, strict=True)
+                if reason
+            ],
+            "finished": datetime.now(timezone.utc).isoformat(),
+        },
+    )
 
 
 def _train(
-    windows: list[Windows], config: ExperimentConfig, progress: bool | None, checkpoint: Path | None, resume: bool
+    windows: list[Windows],
+    config: ExperimentConfig,
+    world: World,
+    progress: bool | None,
+    checkpoint: Path | None,
+    resume: bool,
 ) -> tuple[SynapsNet, Training, ExperimentConfig]:
-    """Train once for each weight of the penalty grid and keep the one with the lowest validation MSE."""
+    """Train once for each weight of the penalty grid and keep the one with the lowest validation MSE.
+
+    Of several processes all keep the same one: their curves are equal to the bit.
+    """
     best: tuple[SynapsNet, Training, ExperimentConfig] | None = None
     for weight in config.penalty_grid or (config.model.penalty_weight,):
         tried = replace(config, model=replace(config.model, penalty_weight=weight))
         model = SynapsNet(windows, tried.model, seed=tried.train.seed)
         try:
             folder = None if checkpoint is None else checkpoint / f"penalty-{weight:g}"
-            training = train(model, windows, tried.train, progress=progress, checkpoint=folder, resume=resume)
+            training = train(
+                model, windows, tried.train, progress=progress, checkpoint=folder, resume=resume, world=world
+            )
         except KeyboardInterrupt:
-            if best is None:
+            if best is None or world.size > 1:  # the other processes are in the middle of a step
                 raise
             return best[0], replace(best[1], interrupted=True), best[2]
         if best is None or _validation_mse(training) < _validation_mse(best[1]):
@@ -390,48 +417,11 @@ def predict(result: FitResult, session: Session, *, keep: Literal["test", "all"]
         windows,
         config.model,
         behavior_names=tuple(result.provenance.get("behavior_inputs", result.behavior_names)),
-        decoder_weights=result.weights,
+        weights=result.weights,
         embeddings=result.embeddings,
         raw_connectivity=None if raw is None else raw.weights,
     )
     return _forecast(model, windows, session, keep)
-
-
-class Cost(NamedTuple):
-    """What a fit takes."""
-
-    seconds: float
-    bytes: int
-
-
-def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | None = None) -> Cost:
-    """Estimate the training time and peak memory of a fit, from a few timed steps on random numbers.
-
-    Parameters
-    ----------
-    n_neurons, n_samples : int
-        Size of the recording.
-    config : ExperimentConfig, optional
-        The settings; recipe ``default`` if left out.
-    """
-    config = config or load_config()
-    tried = max(2, min(n_neurons, _TRIED_NEURONS))
-    session = random_session(tried, 20 * config.train.batch_size)
-    windows = prepare([session], config.windows, device=resolve_device(config.train.device))
-    model = SynapsNet(windows, config.model)
-    batch = windows[0].batch(windows[0].targets["train"][: config.train.batch_size])
-    seconds = []
-    for _ in range(4):
-        begin = time.perf_counter()
-        model.loss(batch).backward()
-        seconds.append(time.perf_counter() - begin)
-    together = config.train.sessions_per_step
-    per_epoch = int(n_samples * config.windows.split[0]) / config.train.batch_size / together
-    steps = max(config.train.epochs * per_epoch, config.train.min_steps)
-    steps = min(steps, config.train.max_steps or steps)
-    columns = config.train.batch_size * n_neurons * config.windows.window
-    arrays = 3 * 4 * n_neurons * n_samples + 6 * 4 * n_neurons**2 + 4 * columns * 8 * config.model.hidden
-    return Cost(min(seconds) * together * steps * n_neurons / tried, arrays + _LIBRARY_BYTES)
 
 
 def software_versions() -> dict[str, str]:

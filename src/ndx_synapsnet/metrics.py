@@ -15,7 +15,7 @@ from .session import Scores
 # Traces are z-scored, of scale 1: what varies by less than this is constant up to the rounding of float32. Two
 # constants that differ by rounding would otherwise correlate at any r, even 1.
 _CONSTANT = 1e-6
-_BLOCK = 256  # neurons turned to float64 at a time
+_BLOCK = 2**19  # numbers turned to float64 at a time
 
 
 def is_constant(values: ArrayLike) -> NDArray[np.bool_]:
@@ -50,8 +50,9 @@ def score_neurons(prediction: ArrayLike, truth: ArrayLike) -> Scores:
     if predicted.shape != measured.shape or predicted.ndim != 2 or not len(predicted):
         raise ValueError(f"prediction {predicted.shape} and truth {measured.shape} are not two equal (n, N) arrays")
     mse, r = np.empty(predicted.shape[1]), np.empty(predicted.shape[1])
-    for start in range(0, len(mse), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    step = max(8, _BLOCK // len(predicted))  # neurons
+    for start in range(0, len(mse), step):
+        block = slice(start, start + step)
         p, y = predicted[:, block].astype(np.float64), measured[:, block].astype(np.float64)
         if not (np.isfinite(p).all() and np.isfinite(y).all()):
             raise ValueError("the forecast or the measured activity is not finite")

@@ -24,8 +24,8 @@ from ndx_synapsnet.learn import checkpoint as files
 from ndx_synapsnet.learn import train as training
 from ndx_synapsnet.learn.checkpoint import Checkpoint
 from ndx_synapsnet.learn.linear import REFERENCES
+from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.train import TrainConfig, train
-from ndx_synapsnet.learn.windows import prepare
 
 CONFIG = TrainConfig(epochs=3, batch_size=100, learning_rate=0.03, schedule="one_cycle", seed=5)
 STEPS, PER_EPOCH = 24, 8

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,16 @@ from population import noise_session
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.errors import EndedElsewhereError, InputError
 from ndx_synapsnet.learn import train as training
 from ndx_synapsnet.learn.batches import group_sessions, seed_of
 from ndx_synapsnet.learn.checkpoint import Checkpoint
 from ndx_synapsnet.learn.distributed import SharedGradients, World, owners, processes, release, shard
 from ndx_synapsnet.learn.forecaster import Forecaster
 from ndx_synapsnet.learn.linear import REFERENCES
+from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.train import TrainConfig, steps_per_epoch, train
-from ndx_synapsnet.learn.windows import prepare
+from torchrun import needs_gloo, run_ranks
 
 CONFIG = TrainConfig(
     epochs=4, batch_size=50, learning_rate=0.02, schedule="one_cycle", seed=5, sessions_per_step=2, device="cpu"
@@ -50,6 +50,12 @@ class Killed(BaseException):
     """Ends one rank on the spot."""
 
 
+def _fail_in(world, failing):
+    with world.agreeing():
+        if failing:
+            raise InputError("is no good")
+
+
 def _rank(folder):
     """What each rank does; everything it leaves goes into `folder`."""
     training._CHECKPOINT_SECONDS, training._CHECKPOINT_SHARE, training._ASK = 0.0, 0, 3
@@ -58,6 +64,17 @@ def _rank(folder):
         assert world.any(world.rank == 1, False) == (True, False)
         assert world.common([3, 5] if world.rank else [5, 7], at_most=2) == [5]
         assert world.common([3] if world.rank else [5, 7], at_most=2) == []
+        assert world.gather("" if world.rank else "zoë") == ["zoë", ""]
+        with processes(torch.device("cpu")) as again:  # they have joined already
+            assert again == world
+        with world.agreeing():
+            pass
+        for failing, errors in (([1], [EndedElsewhereError, InputError]), ([0, 1], [InputError, EndedElsewhereError])):
+            with pytest.raises(InputError) as caught:
+                _fail_in(world, world.rank in failing)
+            assert caught.type is errors[world.rank]
+        with pytest.raises(InputError, match=f"fault of {world.rank}"), world.agreeing():
+            raise InputError(f"fault of {world.rank}")
         windows = shard(sessions(), 2, world)
         held = [rank == world.rank for rank in owners(windows, 2, world)]
         assert [w.activity.untyped_storage().nbytes() > 4 for w in windows] == held
@@ -103,15 +120,9 @@ def _rank(folder):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """The folder with what two ranks left."""
-    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-        pytest.skip("this torch has no gloo, by which processes talk")
     folder = tmp_path_factory.mktemp("ranks")
-    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0"]
-    command = [sys.executable, *command, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", __file__, str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    done = run_ranks(__file__, str(folder))
     assert done.returncode == 0, done.stderr
-    assert "arning" not in done.stderr
     return folder
 
 
@@ -122,6 +133,7 @@ def alone(config):
     return numbers(model, train(model, windows, config))
 
 
+@needs_gloo
 def test_two_ranks_give_what_one_process_gives(ranks):
     expected = alone(CONFIG)
     found = [load_file(ranks / f"left-{rank}.safetensors") for rank in (0, 1)]
@@ -134,6 +146,7 @@ def test_two_ranks_give_what_one_process_gives(ranks):
         assert all(torch.equal(one, each[0]) for one in each)  # what is shared is the same to the bit
 
 
+@needs_gloo
 def test_ranks_that_died_go_on_to_the_same_bits(ranks):
     for rank in (0, 1):
         left, resumed = (load_file(ranks / f"{name}-{rank}.safetensors") for name in ("left", "resumed"))
@@ -141,6 +154,7 @@ def test_ranks_that_died_go_on_to_the_same_bits(ranks):
             np.testing.assert_array_equal(resumed[name], left[name], err_msg=name)
 
 
+@needs_gloo
 def test_ranks_stop_early_together_and_share_groups_unevenly(ranks):
     """Three groups of two processes; the curve is one process's too."""
     expected = alone(PATIENT)
@@ -163,7 +177,7 @@ def test_groups_are_of_like_size():
     assert owners(windows, 3, World(0, 2)) == [0, 0, 1]
     with pytest.raises(InputError, match="3 processes, but sessions_per_step is 2"):
         owners(windows, 2, World(0, 3))
-    assert steps_per_epoch(windows, CONFIG) == 11  # 1041 windows, 100 a step
+    assert steps_per_epoch(1041, CONFIG) == 11  # windows, 100 a step
 
 
 class Scaled(Forecaster):
@@ -267,4 +281,6 @@ def test_without_a_way_to_talk(monkeypatch):
 
 
 if __name__ == "__main__":
-    _rank(Path(sys.argv[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _rank(Path(sys.argv[1]))

@@ -10,7 +10,8 @@ from population import noise_session, session
 from ndx_synapsnet.learn import linear
 from ndx_synapsnet.learn.forecaster import predict_series
 from ndx_synapsnet.learn.linear import AR, ARVAR, REFERENCES, STRENGTHS, Mean, Persistence, RidgeVAR
-from ndx_synapsnet.learn.windows import PARTS, WindowConfig, Windows, prepare
+from ndx_synapsnet.learn.preparation import prepare
+from ndx_synapsnet.learn.windows import PARTS, WindowConfig, Windows
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from population import noise_session
 from ndx_synapsnet.learn.decoders import DECODERS
 from ndx_synapsnet.learn.forecaster import Forecaster, Solver
 from ndx_synapsnet.learn.linear import REFERENCES
-from ndx_synapsnet.learn.synapsnet import SynapsNet, SynapsNetConfig
+from ndx_synapsnet.learn.preparation import prepare
+from ndx_synapsnet.learn.synapsnet import SynapsNet
+from ndx_synapsnet.learn.synapsnet_config import SynapsNetConfig
 from ndx_synapsnet.learn.train import TrainConfig, train
-from ndx_synapsnet.learn.windows import prepare
 
 MODELS = {
     **{

@@ -8,9 +8,9 @@ import pytest
 from ndx_synapsnet.experiment import load_config
 from ndx_synapsnet.learn.forecaster import predict_series
 from ndx_synapsnet.learn.linear import REFERENCES
+from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.synapsnet import SynapsNet
 from ndx_synapsnet.learn.train import train
-from ndx_synapsnet.learn.windows import prepare
 from ndx_synapsnet.metrics import lagged_correlation, recovery, score_neurons
 from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 

@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from population import noise_session
 from torch import nn
 
 from ndx_synapsnet.learn.decoders import DECODERS, kernels, native
 from ndx_synapsnet.learn.decoders.decoder import DecoderShape
 from ndx_synapsnet.learn.decoders.kernels import Pass
-from ndx_synapsnet.learn.decoders.sweep import gather, stretches, sweep_loss, sweep_predict, sweeps
-from ndx_synapsnet.learn.windows import WindowConfig, prepare
+from ndx_synapsnet.learn.decoders.sweep import sweep_loss, sweep_predict, sweeps
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 CELLS = ("gru", "rnn", "lstm")
@@ -273,43 +271,6 @@ def test_memory_does_not_grow_with_neurons():
     assert len(kernels.blocks(made(3, 5_000))) == 3
     if native._compilers():
         assert native.workspace(made(20)) == native.workspace(made(1_000)) < 4e6
-
-
-def test_gather_takes_what_a_batch_of_windows_holds():
-    (w,) = prepare([noise_session(4, 300)], WindowConfig(window=3))
-    indices = w.targets["train"][[0, 7, 3]]
-    batch = w.batch(indices)
-    activity, behavior = (gather(x, indices - 3, 3) for x in (w.activity, w.behavior))
-    assert torch.equal(activity.permute(2, 0, 1), batch.activity.permute(1, 2, 0))
-    assert torch.equal(behavior, batch.behavior.permute(2, 0, 1))
-    assert torch.equal(gather(w.activity, indices, 1)[0], batch.target)
-    assert torch.equal(gather(w.activity, torch.tensor([298]), 4)[:, 0], w.activity[[298, 299, 299, 299]])
-
-
-def test_stretches_by_hand():
-    first, weight = stretches(torch.tensor([5, 6, 7, 8, 9, 20, 21, 22, 30]), 3)
-    assert first.tolist() == [5, 8, 20, 30]
-    assert weight.tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0]]
-    first, weight = stretches(torch.arange(4, 10), 2)
-    assert first.tolist() == [4, 6, 8]
-    assert weight.tolist() == [[1, 1]] * 3
-
-
-def test_a_whole_part_in_stretches():
-    """All training targets of a session with a gap: forecasts after a longer context, each target once."""
-    (w,) = prepare([noise_session(3, 200, segment=torch.arange(200).numpy() // 120)], dtype=torch.float64)
-    targets, length = w.targets["train"], 8
-    first, weight = stretches(targets, length)
-    taken = first[:, None] + torch.arange(length)
-    assert taken[weight.bool()].tolist() == targets.tolist()
-    case = Case(c=1, n=3, d=3, b=len(first), s=w.window + length - 1)
-    steps = gather(w.activity, first - w.window, w.window + length - 1)
-    case.series, case.behavior = [steps.permute(2, 0, 1)], gather(w.behavior, first - w.window, len(steps))
-    case.target = gather(w.activity, first, length).permute(2, 0, 1)
-    loss = sweep_loss(*case.inputs, weight=weight.T)
-    _, forecast = case.plain()
-    errors = (forecast - case.target).permute(2, 1, 0)[weight.bool()] ** 2  # (n, N)
-    torch.testing.assert_close(loss, errors.mean())
 
 
 def test_only_recurrent_decoders():

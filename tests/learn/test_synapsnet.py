@@ -7,9 +7,11 @@ import pytest
 import torch
 from population import noise_session, session
 
-from ndx_synapsnet.learn.synapsnet import SynapsNet, SynapsNetConfig
+from ndx_synapsnet.learn.preparation import prepare
+from ndx_synapsnet.learn.synapsnet import SynapsNet
+from ndx_synapsnet.learn.synapsnet_config import SynapsNetConfig
 from ndx_synapsnet.learn.train import TrainConfig, train
-from ndx_synapsnet.learn.windows import WindowConfig, prepare
+from ndx_synapsnet.learn.windows import WindowConfig
 from reference.naive_synapsnet import NaiveSynapsNet, naive_transformer
 
 SMALL = {"hidden": 8, "embedding": 5}
@@ -203,7 +205,7 @@ def test_without_connectivity_neurons_do_not_see_each_other(windows):
 def test_without_embedding_and_behaviour(windows):
     model = made(windows, use_embedding=False, use_behavior=False)
     assert model.embeddings(0).shape == (5, 0)
-    assert "input.embedding" in model.decoder_weights()
+    assert "input.embedding" in model.named_weights(0)
 
 
 @pytest.mark.parametrize(

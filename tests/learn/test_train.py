@@ -14,6 +14,7 @@ from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.learn.batches import BatchOrder
 from ndx_synapsnet.learn.forecaster import Forecaster, predict_series
 from ndx_synapsnet.learn.linear import REFERENCES
+from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.train import (
     CURVE,
     TrainConfig,
@@ -25,7 +26,6 @@ from ndx_synapsnet.learn.train import (
     validate,
 )
 from ndx_synapsnet.learn.validation import Best
-from ndx_synapsnet.learn.windows import prepare
 
 
 class Scaled(Forecaster):
@@ -72,46 +72,51 @@ def test_constant_rate():
 
 def test_steps(windows):
     assert [len(w.targets["train"]) for w in windows] == [235, 475]
-    assert steps_per_epoch(windows, TrainConfig()) == math.ceil(710 / 32) == 23
-    assert total_steps(windows, TrainConfig(epochs=3)) == 69
-    assert total_steps(windows, TrainConfig(epochs=3, min_steps=100)) == 100
-    assert total_steps(windows, TrainConfig(epochs=3, max_steps=10)) == 10
+    assert steps_per_epoch(710, TrainConfig()) == math.ceil(710 / 32) == 23
+    assert total_steps(710, TrainConfig(epochs=3)) == 69
+    assert total_steps(710, TrainConfig(epochs=3, min_steps=100)) == 100
+    assert total_steps(710, TrainConfig(epochs=3, max_steps=10)) == 10
+
+
+def rows(windows):
+    return [w.rows(w.targets["train"]) for w in windows]
 
 
 def test_batches_are_one_session_each_drawn_by_its_windows(windows):
-    batches = BatchOrder(windows, 10, seed=0)
+    batches = BatchOrder(rows(windows), 10, seed=0)
     drawn = [batches.draw() for _ in range(1000)]
-    share = np.mean([w is windows[1] for w, _ in drawn])
+    share = np.mean([row.windows is windows[1] for row, _ in drawn])
     assert share == pytest.approx(475 / 710, abs=0.05)
-    of_one = torch.cat([indices for w, indices in drawn if w is windows[0]][:23])
+    of_one = torch.cat([row.first[chosen] for row, chosen in drawn if row.windows is windows[0]][:23])
     assert len(of_one) == len(set(of_one.tolist())) == 230  # no window twice before (nearly) all were seen
     assert set(of_one.tolist()) <= set(windows[0].targets["train"].tolist())
 
 
 def test_a_batch_larger_than_the_session(windows):
-    batches = BatchOrder(windows[:1], 1000, seed=0)
-    assert sorted(batches.draw()[1].tolist()) == windows[0].targets["train"].tolist()
+    batches = BatchOrder(rows(windows[:1]), 1000, seed=0)
+    row, chosen = batches.draw()
+    assert sorted(row.first[chosen].tolist()) == windows[0].targets["train"].tolist()
 
 
 def test_the_order_of_batches_can_be_taken_up_anywhere(windows):
-    one, other = BatchOrder(windows, 100, seed=3), BatchOrder(windows, 100, seed=4)
+    one, other = BatchOrder(rows(windows), 100, seed=3), BatchOrder(rows(windows), 100, seed=4)
     for _ in range(20):
         other.restore(one.state())
         for order in (one, other):
             order.last = order.draw()
-        assert one.last[0] is other.last[0]
+        assert one.last[0].windows is other.last[0].windows
         assert torch.equal(one.last[1], other.last[1])
 
 
 def test_random_numbers_are_drawn_as_ever(windows):
     """What a seed gives is not to change from one version to the next."""
-    order = BatchOrder(windows, 3, seed=7)
+    order = BatchOrder(rows(windows), 3, seed=7)
     generator = torch.Generator().manual_seed(7)
     chosen = int(torch.multinomial(torch.tensor([235.0, 475.0], dtype=torch.float64), 1, generator=generator))
     shuffled = torch.randperm([235, 475][chosen], generator=generator)
-    session, indices = order.draw()
-    assert session is windows[chosen]
-    assert torch.equal(indices, windows[chosen].targets["train"][shuffled[:3]])
+    row, picked = order.draw()
+    assert row.windows is windows[chosen]
+    assert torch.equal(row.first[picked], windows[chosen].targets["train"][shuffled[:3]])
 
 
 def test_it_learns_and_keeps_the_best_epoch(windows):

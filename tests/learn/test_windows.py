@@ -8,7 +8,8 @@ import torch
 from population import noise_session, session
 
 from ndx_synapsnet.errors import InputError
-from ndx_synapsnet.learn.windows import WindowConfig, prepare, split_samples, target_samples
+from ndx_synapsnet.learn.preparation import prepare, split_samples, target_samples
+from ndx_synapsnet.learn.windows import WindowConfig, cut_stretches
 from reference.naive_windows import naive_targets
 
 PLAIN = WindowConfig(window=2, min_active=0, min_deviation_ratio=0)
@@ -204,3 +205,38 @@ def test_two_photon_file_with_dead_rois(shared_data):
     assert windows.kept.sum() == 147
     mse = windows.activity[windows.targets["test"]].square().mean(0)
     assert mse.max() < 15
+
+
+def test_stretches_by_hand():
+    first, weight = cut_stretches(torch.tensor([5, 6, 7, 8, 9, 20, 21, 22, 30]), 3)
+    assert first.tolist() == [5, 8, 20, 30]
+    assert weight.tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    first, weight = cut_stretches(torch.arange(4, 10), 2)
+    assert first.tolist() == [4, 6, 8]
+    assert weight.tolist() == [[1, 1]] * 3
+
+
+def test_a_stretch_holds_its_targets_and_what_came_before():
+    """A session with a gap, whose last stretch would run beyond the recording: every target once, with its past."""
+    (w,) = prepare([noise_session(3, 203, segment=np.arange(203) // 120)], WindowConfig(window=4))
+    for part, length in (("train", 8), ("test", 7)):
+        rows = w.rows(w.targets[part], length)
+        batch = rows.batch(slice(None))
+        assert batch.activity.shape == (len(rows), 3, 4 + length - 1)
+        assert batch.behavior.shape == (len(rows), 2, 4 + length - 1)
+        assert batch.target.shape == (len(rows), 3, length)
+        taken = batch.weight > 0
+        torch.testing.assert_close(batch.target.transpose(1, 2)[taken], w.activity[w.targets[part]])
+        row, place = taken.nonzero().T
+        for lag in range(1, 5):
+            before = batch.activity[row, :, place + 4 - lag]
+            torch.testing.assert_close(before, w.activity[w.targets[part] - lag])
+
+
+def test_rows_of_one_target_are_windows():
+    (w,) = prepare([noise_session(3, 203)])
+    rows, chosen = w.rows(w.targets["train"]), torch.tensor([3, 0, 8])
+    batch, expected = rows.batch(chosen), w.batch(w.targets["train"][chosen])
+    assert batch.weight is None
+    assert torch.equal(batch.activity, expected.activity)
+    assert torch.equal(batch.target, expected.target)

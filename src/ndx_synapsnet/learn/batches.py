@@ -9,43 +9,42 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .windows import Windows
+from .windows import Rows, Windows
 
 
 class BatchOrder:
-    """Batches of some sessions, without end: a session by its number of windows, then windows of it in shuffled order.
+    """Batches of some sessions, without end: a session by its number of rows, then rows of it in shuffled order.
 
-    A session's windows come once each before any comes again; those left over, fewer than a batch, are shuffled in
-    again. A session of fewer windows than a batch gives them all at once.
+    A row is a window, or a stretch (see `Rows`). A session's rows come once each before any comes again; those left
+    over, fewer than a batch, are shuffled in again. A session of fewer rows than a batch gives them all at once.
 
     Parameters
     ----------
-    windows : sequence of Windows
-        The sessions.
+    rows : sequence of Rows
+        Each session's.
     batch_size : int
-        B, windows in a batch.
+        B, rows in a batch.
     seed : int
         Decides all that follows.
     """
 
-    def __init__(self, windows: Sequence[Windows], batch_size: int, seed: int) -> None:
+    def __init__(self, rows: Sequence[Rows], batch_size: int, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
-        self._windows = tuple(windows)
-        self._targets = [w.targets["train"] for w in windows]
-        self._counts = torch.tensor([len(targets) for targets in self._targets], dtype=torch.float64)
-        self._sizes = [min(batch_size, len(targets)) for targets in self._targets]
-        self._orders = [targets[:0] for targets in self._targets]  # shuffled when first drawn
-        self._positions = [0] * len(self._targets)
+        self._rows = tuple(rows)
+        self._counts = torch.tensor([len(each) for each in rows], dtype=torch.float64)
+        self._sizes = [min(batch_size, len(each)) for each in rows]
+        self._orders = [each.first[:0] for each in rows]  # shuffled when first drawn
+        self._positions = [0] * len(rows)
 
-    def draw(self) -> tuple[Windows, Tensor]:
-        """Return the next batch: its session and the samples to forecast (B,)."""
+    def draw(self) -> tuple[Rows, Tensor]:
+        """Return the next batch: a session's rows, and which of them (B,)."""
         chosen = int(torch.multinomial(self._counts, 1, generator=self._generator))
-        targets, size, start = self._targets[chosen], self._sizes[chosen], self._positions[chosen]
+        rows, size, start = self._rows[chosen], self._sizes[chosen], self._positions[chosen]
         if start + size > len(self._orders[chosen]):
-            self._orders[chosen] = torch.randperm(len(targets), generator=self._generator).to(targets.device)
+            self._orders[chosen] = torch.randperm(len(rows), generator=self._generator).to(rows.first.device)
             start = 0
         self._positions[chosen] = start + size
-        return self._windows[chosen], targets[self._orders[chosen][start : start + size]]
+        return rows, self._orders[chosen][start : start + size]
 
     def state(self) -> dict[str, Tensor]:
         """Return what decides the batches to come."""
@@ -64,13 +63,13 @@ class BatchOrder:
             If it is not a state of such an order.
         """
         positions = state["positions"].tolist()
-        orders = [state[f"order_{j}"].to(targets.device) for j, targets in enumerate(self._targets)]
+        orders = [state[f"order_{j}"].to(rows.first.device) for j, rows in enumerate(self._rows)]
         if len(positions) != len(orders):
             raise ValueError("the batch order is of another number of sessions")
-        for position, order, targets in zip(positions, orders, self._targets, strict=True):
-            known = torch.arange(len(targets) if len(order) else 0, device=order.device)
+        for position, order, rows in zip(positions, orders, self._rows, strict=True):
+            known = torch.arange(len(rows) if len(order) else 0, device=order.device)
             if not torch.equal(order.sort().values, known) or not 0 <= position <= len(order):
-                raise ValueError("the batch order is not one of the session's windows")
+                raise ValueError("the batch order is not one of the session's rows")
         self._generator.set_state(state["generator"])
         self._positions, self._orders = positions, orders
 

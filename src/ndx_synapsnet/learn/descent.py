@@ -47,6 +47,7 @@ class Descent:
         held = owners(windows, config.sessions_per_step, world)
         self.held = [rank == world.rank for rank in held]
         self.foreign = release(forecaster, [j for j, own in enumerate(self.held) if not own])
+        rows = [w.rows(w.targets["train"], forecaster.stretch) for w in windows]
         groups = group_sessions(windows, config.sessions_per_step)
         counts = [sum(len(windows[j].targets["train"]) for j in group) for group in groups]
         self._weights = [count / sum(counts) for count in counts]
@@ -54,7 +55,7 @@ class Descent:
         self._several = config.sessions_per_step > 1
         self._orders = {
             g: BatchOrder(
-                [windows[j] for j in group],
+                [rows[j] for j in group],
                 config.batch_size,
                 seed_of(config.seed, g) if self._several else config.seed,
             )
@@ -62,10 +63,11 @@ class Descent:
             if self.held[group[0]]
         }
         self._own = {name: parameter for name, parameter in forecaster.named_parameters() if name not in self.foreign}
-        self._optimizer = torch.optim.Adam(self._own.values(), lr=config.learning_rate)
+        self._optimizer = torch.optim.Adam(self._own.values(), lr=config.learning_rate, fused=True)
         private = {id(p) for j in range(len(windows)) for p in forecaster.session_parameters(j)}
         self._shared = SharedGradients([p for p in self._own.values() if id(p) not in private], world)
-        self._per_epoch, self.total = steps_per_epoch(windows, config), total_steps(windows, config)
+        count = sum(len(each) for each in rows)
+        self._per_epoch, self.total = steps_per_epoch(count, config), total_steps(count, config)
         self.best = Best(config.select_by, self.foreign)
         self._rows: list[tuple[float, ...]] = []
         self._losses: list[Tensor] = []
@@ -116,10 +118,10 @@ class Descent:
         if self._several:
             self._shared.clear()
         for g, order in self._orders.items():
-            session, indices = order.draw()
+            rows, chosen = order.draw()
             if self._several:  # dropout is the same whichever process computes the batch
                 torch.manual_seed(seed_of(self.config.seed, self.step, g))
-            loss = self.forecaster.loss(session.batch(indices))
+            loss = self.forecaster.loss(rows.batch(chosen))
             loss.backward()
             share = loss.detach() * self._weights[g]
             total = share if total is None else total + share

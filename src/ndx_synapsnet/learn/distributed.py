@@ -11,14 +11,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import EndedElsewhereError, InputError
+from ..session import Normalization, Session
 from .batches import group_sessions
 from .forecaster import Forecaster
-from .windows import Windows
+from .preparation import prepare, split_samples, target_samples
+from .windows import WindowConfig, Windows
+
+_JOININGS = count()
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class World:
     def sum(self, values: Tensor) -> Tensor:
         """Return `values` summed over processes, in place: bit-equal on all of them."""
         if self.size > 1:
-            torch.distributed.all_reduce(values)
+            with _talking():
+                torch.distributed.all_reduce(values)
         return values
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
@@ -47,13 +56,61 @@ class World:
 
     def common(self, numbers: Sequence[int], *, at_most: int) -> list[int]:
         """Return those of up to `at_most` `numbers`, from 0, that every process has, the largest first."""
+        own = torch.full((at_most,), -1)
+        own[: len(numbers)] = torch.tensor(list(numbers), dtype=own.dtype)
+        gathered = [set(each.tolist()) for each in self._gather(own)]
+        return sorted(set.intersection(*gathered) - {-1}, reverse=True)
+
+    def gather(self, text: str) -> list[str]:
+        """Return the texts of all processes, in their order."""
+        own = torch.from_numpy(np.frombuffer(text.encode(), np.uint8).copy())
+        sizes = [int(size) for size in self._gather(torch.tensor([len(own)]))]
+        padded = torch.nn.functional.pad(own, (0, max(sizes) - len(own)))
+        texts = zip(self._gather(padded), sizes, strict=True)
+        return [each[:size].numpy().tobytes().decode() for each, size in texts]
+
+    @contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """Let no process go on from here unless none met bad input; what it does inside needs no other process.
+
+        Raises
+        ------
+        InputError
+            This process's own; `EndedElsewhereError` if it had none, or a lower rank says the same.
+        """
+        failed: InputError | None = None
+        try:
+            yield
+        except InputError as error:
+            if self.size == 1:
+                raise
+            failed = error
         if self.size == 1:
-            return sorted(numbers, reverse=True)
-        own = torch.full((at_most,), -1, device=self.device)
-        own[: len(numbers)] = torch.tensor(list(numbers), dtype=own.dtype, device=own.device)
-        gathered = [torch.empty_like(own) for _ in range(self.size)]
-        torch.distributed.all_gather(gathered, own)
-        return sorted(set.intersection(*(set(each.tolist()) for each in gathered)) - {-1}, reverse=True)
+            return
+        messages = self.gather("" if failed is None else str(failed))
+        if failed is not None and str(failed) not in messages[: self.rank]:
+            raise failed
+        if any(messages):
+            raise EndedElsewhereError from failed
+
+    def _gather(self, values: Tensor) -> list[Tensor]:
+        """Return the `values` of all processes, of one shape and type, on the CPU."""
+        if self.size == 1:
+            return [values]
+        values = values.to(self.device)
+        gathered = [torch.empty_like(values) for _ in range(self.size)]
+        with _talking():
+            torch.distributed.all_gather(gathered, values)
+        return [each.cpu() for each in gathered]
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Tell a connection that was lost as what it is: a process that has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise EndedElsewhereError from error
 
 
 @contextmanager
@@ -61,6 +118,7 @@ def processes(device: torch.device) -> Iterator[World]:
     """Join the processes that ``torchrun`` started, for the time of the context; without it, be alone.
 
     CUDA devices talk by nccl, CPUs by gloo; of several CUDA devices each process of a machine takes its own.
+    Processes that have joined already, here or by torch's own functions, stay as they are.
 
     Parameters
     ----------
@@ -72,6 +130,9 @@ def processes(device: torch.device) -> Iterator[World]:
     InputError
         If this torch cannot talk between processes, or there are fewer CUDA devices than processes.
     """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        yield World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+        return
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World(device=device)
         return
@@ -87,9 +148,23 @@ def processes(device: torch.device) -> Iterator[World]:
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    torch.distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     try:
-        yield World(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+        store, rank, size = next(rendezvous("env://"))
+        # a key may be used once only: what an earlier joining has left in the store is not to be found
+        torch.distributed.init_process_group(
+            backend,
+            store=PrefixStore(f"join_{next(_JOININGS)}", store),
+            rank=rank,
+            world_size=size,
+            device_id=device if device.type == "cuda" else None,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"the processes do not find each other ({error})", remedy="Start them by torchrun.") from error
+    try:
+        yield World(rank, size, device)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -119,6 +194,81 @@ def shard(windows: Sequence[Windows], sessions_per_step: int, world: World) -> l
     """
     held = owners(windows, sessions_per_step, world)
     return [w if rank == world.rank else _emptied(w) for w, rank in zip(windows, held, strict=True)]
+
+
+def session_owners(
+    sessions: Sequence[Session], config: WindowConfig, sessions_per_step: int, world: World
+) -> list[int]:
+    """Return for each session the rank of the process that will hold it, which its activity has no part in.
+
+    Raises
+    ------
+    InputError
+        As `owners`.
+    """
+    return owners([_outline(j, session, config, None) for j, session in enumerate(sessions)], sessions_per_step, world)
+
+
+def prepare_shard(
+    sessions: Sequence[Session],
+    config: WindowConfig,
+    *,
+    sessions_per_step: int,
+    world: World,
+    device: torch.device,
+    spill: Path | None = None,
+) -> list[Windows]:
+    """Prepare the sessions that this process holds; the others come as `shard` leaves them.
+
+    Of other processes' sessions the activity is not looked at, and may be empty (`memory.emptied`).
+
+    Raises
+    ------
+    InputError
+        As `windows.prepare` for this process's sessions, and as `owners`; `EndedElsewhereError` if another process
+        met such a fault.
+    """
+    if world.size == 1:
+        return prepare(sessions, config, device=device, spill=spill)
+    held = session_owners(sessions, config, sessions_per_step, world)
+    own = [j for j, rank in enumerate(held) if rank == world.rank]
+    with world.agreeing():
+        found = prepare([sessions[j] for j in own], config, device=device, spill=spill)
+    prepared = {j: replace(w, session=j) for j, w in zip(own, found, strict=True)}
+    masks = [prepared[j].kept if j in prepared else np.zeros(s.n_neurons, bool) for j, s in enumerate(sessions)]
+    whole = world.sum(torch.from_numpy(np.concatenate(masks)).int().to(device)).bool().cpu()
+    kept = [part.numpy() for part in whole.split([s.n_neurons for s in sessions])]
+    return [
+        prepared[j] if j in prepared else _outline(j, session, config, device, kept=kept[j])
+        for j, session in enumerate(sessions)
+    ]
+
+
+def _outline(
+    index: int, session: Session, config: WindowConfig, device: torch.device | None, *, kept: ArrayLike | None = None
+) -> Windows:
+    """Return what can be said of a session without its activity, or else knowing which neurons are `kept`."""
+    keep = np.ones(session.n_neurons, bool) if kept is None else np.asarray(kept, bool)
+    split = split_samples(session.valid, config)
+    targets = target_samples(split, session.segment, config.window)
+    nothing = torch.zeros((), device=device)
+    n, names = int(keep.sum()), session.behavior_names
+    sizes = (n, n, len(names), len(names))
+    return Windows(
+        session=index,
+        label=session.label,
+        window=config.window,
+        activity=nothing.expand(session.n_samples, n),
+        behavior=nothing.expand(session.n_samples, len(names)),
+        behavior_names=names,
+        neurons=session.neurons.select(keep),
+        kept=keep,
+        reasons=np.full(len(keep), "", "<U1"),
+        split=split,
+        targets={part: torch.from_numpy(samples).to(device) for part, samples in targets.items()},
+        normalization=Normalization(*(np.zeros(size, np.float32) for size in sizes)),
+        notes=(),
+    )
 
 
 def release(forecaster: Forecaster, sessions: Sequence[int]) -> set[str]:

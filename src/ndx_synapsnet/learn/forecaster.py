@@ -22,8 +22,13 @@ _COLUMNS = 16_384
 class Forecaster(nn.Module):
     """Forecasts the next sample of every neuron; fitted by gradient of `loss` unless it is a `Solver`."""
 
+    @property
+    def stretch(self) -> int:
+        """L, targets in a row of the batches that the model is trained on and forecasts with: 1, windows."""
+        return 1
+
     def predict(self, batch: Batch) -> Tensor:
-        """Return the forecast (B, N) of a batch's target, z-scored."""
+        """Return the forecast of a batch's target, z-scored: (B, N), or (B, N, L) where `stretch` is L > 1."""
         raise NotImplementedError
 
     def loss(self, batch: Batch) -> Tensor:
@@ -69,9 +74,9 @@ def predict_series(
     windows : Windows
         The session.
     indices : torch.Tensor
-        (n,) samples, as in ``windows.targets["test"]``.
+        (n,) ascending samples, as in ``windows.targets["test"]``.
     batch_size : int, optional
-        Windows forecast at once; by default as many as keep about 16,000 window x neuron columns.
+        Rows forecast at once, windows or stretches; by default as many as keep about 16,000 row x neuron columns.
 
     Returns
     -------
@@ -80,13 +85,18 @@ def predict_series(
     """
     size = batch_size or max(1, _COLUMNS // windows.n_neurons)
     series = np.empty((len(indices), windows.n_neurons), np.float32)
+    rows, done = windows.rows(indices, forecaster.stretch), 0
     training = forecaster.training
     forecaster.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(indices), size):
-                chosen = indices[start : start + size]
-                series[start : start + size] = forecaster.predict(windows.batch(chosen)).cpu().numpy()
+            for start in range(0, len(rows), size):
+                batch = rows.batch(slice(start, start + size))
+                forecast = forecaster.predict(batch)
+                if batch.weight is not None:  # (B, N, L) → the targets that there are, in their order
+                    forecast = forecast.transpose(1, 2)[batch.weight > 0]
+                series[done : done + len(forecast)] = forecast.cpu().numpy()
+                done += len(forecast)
     finally:
         forecaster.train(training)
     return series

@@ -22,7 +22,7 @@ from .windows import Batch, Windows
 #: Ridge strengths tried, in units of a predictor's variance: added to the Gram matrix's mean over samples.
 STRENGTHS: tuple[float, ...] = tuple(10 ** (k / 4) for k in range(-16, 9))
 
-_ELEMENTS = 2**22  # numbers of a block of windows in float64
+_ELEMENTS = 2**20  # numbers of a block of windows in float64
 
 
 class Mean(Solver):
@@ -36,7 +36,10 @@ class Mean(Solver):
     def solve(self, windows: Sequence[Windows]) -> None:
         """Average the training targets."""
         for w in windows:
-            self.get_buffer(f"mean_{w.session}").copy_(w.activity[w.targets["train"]].double().mean(0))
+            indices = w.targets["train"]
+            blocks = indices.split(max(1, _ELEMENTS // w.n_neurons))
+            total = torch.stack([w.activity.index_select(0, block).double().sum(0) for block in blocks]).sum(0)
+            self.get_buffer(f"mean_{w.session}").copy_(total / len(indices))
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-from .windows import Windows
 
 _WARM_UP = 0.1  # share of a one-cycle's steps that climb
 _START, _END = 1 / 25, 1e-3  # of the peak learning rate, at a one-cycle's first and last step
@@ -23,7 +20,8 @@ class TrainConfig:
     patience: int | None = None
     """Stop early after so many epochs without a better validation score; by default never."""
     batch_size: int = 32
-    """B, windows in a batch; each brings all neurons of its session."""
+    """B, windows in a batch, or stretches for a model with ``context="stream"``; each brings all neurons of its
+    session."""
     sessions_per_step: int = 1
     """Batches in a gradient step, each of another session. With more than 1 the sessions lie in so many groups of
     like size, each step takes one batch of each, what sessions share gets the mean of their gradients weighted by the
@@ -63,14 +61,14 @@ class TrainConfig:
             raise ValueError(f"max_steps is {self.max_steps}, expected at least 1 and min_steps")
 
 
-def steps_per_epoch(windows: Sequence[Windows], config: TrainConfig) -> int:
-    """Return the number of gradient steps in an epoch, rounded up."""
-    return math.ceil(sum(len(w.targets["train"]) for w in windows) / (config.batch_size * config.sessions_per_step))
+def steps_per_epoch(rows: int, config: TrainConfig) -> int:
+    """Return the number of gradient steps in an epoch over `rows` training windows or stretches, rounded up."""
+    return math.ceil(rows / (config.batch_size * config.sessions_per_step))
 
 
-def total_steps(windows: Sequence[Windows], config: TrainConfig) -> int:
-    """Return the number of gradient steps that `config` asks for on these sessions."""
-    steps = max(config.epochs * steps_per_epoch(windows, config), config.min_steps)
+def total_steps(rows: int, config: TrainConfig) -> int:
+    """Return the number of gradient steps that `config` asks for on `rows` training windows or stretches."""
+    steps = max(config.epochs * steps_per_epoch(rows, config), config.min_steps)
     return min(steps, config.max_steps or steps)
 
 

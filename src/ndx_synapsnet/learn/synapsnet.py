@@ -8,8 +8,6 @@ Letters: B batch, N neurons of a session, M unique neurons of all sessions, W wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,72 +19,13 @@ from .decoders import DECODERS
 from .decoders.decoder import DecoderShape
 from .decoders.sweep import sweep_loss, sweep_predict, sweeps
 from .forecaster import Forecaster
+from .skip import CurrentSource, apply_history, fit_history
+from .synapsnet_config import SynapsNetConfig
 from .windows import Batch, Windows
 
 _GAIN_WINDOWS = 2_000  # training windows over which a gain is averaged, evenly spaced
 _COLUMNS = 16_384  # windows x neurons in one pass for the gain
-
-
-@dataclass(frozen=True)
-class SynapsNetConfig:
-    """The model; the defaults are the paper's (appendix A.1), but for the diagonal."""
-
-    decoder: str = "gru"
-    """A key of `decoders.DECODERS`."""
-    hidden: int = 40
-    """Hidden units of the decoder; a transformer's width."""
-    layers: int = 1
-    """Of a transformer; the recurrent decoders have one."""
-    heads: int = 4
-    """Of a transformer's attention."""
-    embedding: int = 32
-    """D, length of a neuron's embedding."""
-    dropout: float = 0.1
-    """On the decoder's last hidden state before the readout, the one place between layers of the paper's network;
-    in a transformer at the usual places."""
-    penalty: Literal["frobenius", "frobenius_squared", "l1"] = "frobenius"
-    """What `penalty_weight` multiplies, of the batch's own matrix A: its Frobenius norm, as the paper's formula reads;
-    the square of it; or the sum of a target's absolute weights, averaged over targets as the error is, by a proximal
-    step after Adam's that sets small weights to exactly 0."""
-    penalty_weight: float = 1e-3
-    """λ. The error is a mean over neurons and the Frobenius norm is not: the same λ weighs more on more neurons."""
-    diagonal: Literal["mask", "keep"] = "mask"
-    """Whether A_ii is held at 0 or learned. The paper sums over all neurons (``keep``); a free diagonal is a second
-    path for a neuron's own history. Without previous activity it is always held at 0, or it would leak it back."""
-    use_embedding: bool = True
-    """Ablation of the neuron embeddings (paper, Table 2)."""
-    use_activity: bool = True
-    """Ablation of each neuron's own previous activity."""
-    use_connectivity: bool = True
-    """Ablation of the input current."""
-    use_behavior: bool = True
-    """Ablation of behaviour."""
-
-    def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise ValueError(f"decoder is {self.decoder!r}, expected one of {', '.join(DECODERS)}")
-        for name in ("hidden", "layers", "heads", "embedding"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.decoder == "transformer" and self.hidden % self.heads:
-            raise ValueError(f"hidden is {self.hidden}, expected a multiple of the {self.heads} heads")
-        if self.decoder != "transformer" and self.layers != 1:
-            raise ValueError(f"layers is {self.layers}; the decoder {self.decoder} has 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and below 1")
-        if self.penalty not in ("frobenius", "frobenius_squared", "l1"):
-            raise ValueError(f"penalty is {self.penalty!r}, expected 'frobenius', 'frobenius_squared' or 'l1'")
-        if not 0 <= self.penalty_weight < float("inf"):
-            raise ValueError(f"penalty_weight is {self.penalty_weight}, expected 0 or more")
-        if self.diagonal not in ("mask", "keep"):
-            raise ValueError(f"diagonal is {self.diagonal!r}, expected 'mask' or 'keep'")
-        if not (self.use_activity or self.use_connectivity):
-            raise ValueError("without previous activity and without connectivity nothing is left to forecast from")
-
-    @property
-    def learns_diagonal(self) -> bool:
-        """Whether A_ii is learned: `diagonal` asks for it and nothing forbids it."""
-        return self.diagonal == "keep" and self.use_activity
+_HISTORY = "skip.history"  # the name under which a session's skip is kept beside the decoder's parameters
 
 
 class SynapsNet(Forecaster):
@@ -107,6 +46,8 @@ class SynapsNet(Forecaster):
         Of the initial parameters; the global random state is left as it was.
     behavior_names : sequence of str, optional
         The decoder's behaviours, where they are not those of the sessions: see `restore`.
+    sources : sequence of CurrentSource
+        Currents that are added to A X; their parameters are fitted with the rest.
     """
 
     def __init__(
@@ -116,9 +57,13 @@ class SynapsNet(Forecaster):
         *,
         seed: int = 0,
         behavior_names: Sequence[str] | None = None,
+        sources: Sequence[CurrentSource] = (),
     ) -> None:
         super().__init__()
         self.config = config = config or SynapsNetConfig()
+        if sources and not config.use_connectivity:
+            raise ValueError("there are current sources, but use_connectivity leaves the input current out")
+        self.sources = nn.ModuleList(sources)
         self.windows = tuple(windows)
         if behavior_names is None:
             behavior_names = [name for w in windows for name in w.behavior_names if config.use_behavior]
@@ -148,6 +93,7 @@ class SynapsNet(Forecaster):
                 for w in windows
                 if config.use_connectivity
             )
+        self.history = nn.ParameterList(nn.Parameter(fit_history(w)) for w in windows if config.skip_history)
         self.to(windows[0].device, windows[0].dtype)
 
     @classmethod
@@ -157,7 +103,7 @@ class SynapsNet(Forecaster):
         config: SynapsNetConfig,
         *,
         behavior_names: Sequence[str],
-        decoder_weights: Mapping[str, NDArray[np.floating]],
+        weights: Mapping[str, NDArray[np.floating]],
         embeddings: NDArray[np.float32],
         raw_connectivity: NDArray[np.float32] | None,
     ) -> SynapsNet:
@@ -171,8 +117,8 @@ class SynapsNet(Forecaster):
             The fit's.
         behavior_names : sequence of str
             The decoder's behaviours in the fit: those of all its sessions.
-        decoder_weights : mapping
-            As `decoder_weights` gave them.
+        weights : mapping
+            As `named_weights` gave them.
         embeddings : array (N, D)
             As `embeddings` gave them.
         raw_connectivity : array (N, N), optional
@@ -184,31 +130,50 @@ class SynapsNet(Forecaster):
             If the parameters are not those of such a model.
         """
         model = cls([windows], config, behavior_names=behavior_names)
+        decoder = dict(weights)
         parts: list[tuple[Tensor, NDArray[np.floating] | None]] = [(model._embedding(0), embeddings)]
         if config.use_connectivity:
             parts.append((model.weights[0], raw_connectivity))
+        if config.skip_history:
+            parts.append((model.history[0], decoder.pop(_HISTORY, None)))
         if any(found is None or found.shape != tuple(own.shape) for own, found in parts):
-            raise InputError("the embeddings or the connectivity do not fit the model", where=windows.label)
+            raise InputError("the embeddings, the connectivity or the skip do not fit the model", where=windows.label)
         try:
-            model.decoder.load_state_dict({name: torch.as_tensor(value) for name, value in decoder_weights.items()})
+            model.decoder.load_state_dict({name: torch.as_tensor(value) for name, value in decoder.items()})
         except RuntimeError as error:
             raise InputError(f"the decoder's weights do not fit the model ({error})", where=windows.label) from error
         with torch.no_grad():
             model.embedding[model.get_buffer("embedding_rows_0")] = torch.as_tensor(embeddings).to(model.embedding)
-            if raw_connectivity is not None and config.use_connectivity:
-                model.weights[0].copy_(torch.as_tensor(raw_connectivity))
+            for own, found in parts[1:]:
+                own.copy_(torch.as_tensor(found))
         return model.eval()
+
+    @property
+    def stretch(self) -> int:
+        """See `Forecaster.stretch`."""
+        return self.config.stretch if self.config.context == "stream" else 1
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""
-        if sweeps(self.decoder) and not (self.training or torch.is_grad_enabled()):
-            return sweep_predict(self.decoder, *self._sweep_inputs(batch))[:, 0].T
+        if batch.weight is not None or (sweeps(self.decoder) and not (self.training or torch.is_grad_enabled())):
+            assert sweeps(self.decoder)  # the configuration has seen to it
+            series, behavior, embedding = self._sweep_inputs(batch)
+            targets = 1 if batch.weight is None else batch.weight.shape[1]
+            forecast = sweep_predict(self.decoder, series, behavior, embedding, targets)
+            skip = self._skip(batch.session, series)
+            forecast = (forecast if skip is None else forecast + skip).permute(2, 0, 1)  # (B, N, L)
+            return forecast[..., 0] if batch.weight is None else forecast
         return self._decode(batch, self.currents(batch) if self.config.use_connectivity else None)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean squared error plus λ times the norm of the batch's own matrix (paper, section 2.2)."""
         if sweeps(self.decoder):
-            error = sweep_loss(self.decoder, *self._sweep_inputs(batch), batch.target.T[:, None])
+            series, behavior, embedding = self._sweep_inputs(batch)
+            target = batch.target.T[:, None] if batch.weight is None else batch.target.permute(1, 2, 0)  # (N, L, B)
+            skip = self._skip(batch.session, series)
+            target = target if skip is None else target - skip
+            weight = None if batch.weight is None else batch.weight.T
+            error = sweep_loss(self.decoder, series, behavior, embedding, target, weight=weight)
         else:
             error = super().loss(batch)
         if not self.config.use_connectivity or self.config.penalty == "l1":  # for the latter, see `after_step`
@@ -235,17 +200,17 @@ class SynapsNet(Forecaster):
                     weights.copy_(weights.sign() * (weights.abs() - threshold).clamp(min=0))
 
     def session_parameters(self, session: int) -> list[nn.Parameter]:
-        """Return the session's A; embeddings and the decoder are shared."""
-        return [self.weights[session]] if self.config.use_connectivity else []
+        """Return the session's A, skip and what the sources name; embeddings and the decoder are shared."""
+        own = [each[session] for each in (self.weights, self.history) if len(each)]
+        return own + [p for source in self.sources for p in source.session_parameters(session)]  # type: ignore[operator]
 
     def currents(self, batch: Batch) -> Tensor:
         """Return the input current I = A X of each window, (B, N, W), z-scored units times raw weights.
 
-        Its sign and scale are those of the raw weights, which mean nothing by themselves; times `gain` they do.
+        With `sources` their currents are in it. Its sign and scale are those of the raw weights, which mean nothing by
+        themselves; times `gain` they do.
         """
-        # (B, W, N) x (N, N): one matrix product for all windows and samples
-        activity = batch.activity.transpose(1, 2)
-        return nn.functional.linear(activity, self._matrix(batch.session)).transpose(1, 2)
+        return self._current(batch, batch.activity.permute(1, 2, 0).contiguous()).permute(2, 0, 1)
 
     def current_series(self, windows: Windows, indices: Tensor) -> NDArray[np.float32] | None:
         """Return the input current just before each of `indices`, (n, N), or None without connectivity."""
@@ -274,7 +239,8 @@ class SynapsNet(Forecaster):
     def gain(self, session: int) -> NDArray[np.float32]:
         """Return g_i = mean over t of ∂x̂_i(t+1)/∂I_i(t), (N,), without dropout.
 
-        The mean is over the session's training windows, or 2,000 of them evenly spaced if there are more.
+        The mean is over the session's training windows, or 2,000 of them evenly spaced if there are more; over windows
+        of W samples with ``context="stream"`` too.
         """
         if not self.config.use_connectivity:
             raise ValueError("the model has no input current")
@@ -300,9 +266,10 @@ class SynapsNet(Forecaster):
         """Return the embeddings of a session's neurons, (N, D); D is 0 in the ablation without them."""
         return _numpy(self._embedding(session))
 
-    def decoder_weights(self) -> dict[str, NDArray[np.float32]]:
-        """Return the shared decoder's parameters by name."""
-        return {name: _numpy(value) for name, value in self.decoder.state_dict().items()}
+    def named_weights(self, session: int) -> dict[str, NDArray[np.float32]]:
+        """Return the shared decoder's parameters by name, and the session's skip if there is one."""
+        weights = {name: _numpy(value) for name, value in self.decoder.state_dict().items()}
+        return weights | ({_HISTORY: _numpy(self.history[session])} if self.config.skip_history else {})
 
     def extra_repr(self) -> str:
         """Sessions and switches for the printed form."""
@@ -325,19 +292,37 @@ class SynapsNet(Forecaster):
             behavior[:, :, places] = batch.behavior.transpose(1, 2)
         return behavior
 
+    def _current(self, batch: Batch, activity: Tensor) -> Tensor:
+        """Return the input current (N, S, B) of activity (N, S, B): one matrix product for all rows and samples."""
+        current: Tensor = (self._matrix(batch.session) @ activity.flatten(1)).view_as(activity)
+        for source in self.sources:
+            current = current + source(batch).permute(1, 2, 0)
+        return current
+
     def _sweep_inputs(self, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Return the decoder's series (N, W, B), behaviours (W, B, K) and embeddings (N, D), as `sweep` takes them."""
+        """Return the decoder's series (N, S, B), behaviours (S, B, K) and embeddings (N, D), as `sweep` takes them."""
         activity = batch.activity.permute(1, 2, 0).contiguous()
         series = [activity] if self.config.use_activity else []
         if self.config.use_connectivity:
-            series.append((self._matrix(batch.session) @ activity.flatten(1)).view_as(activity))
+            series.append(self._current(batch, activity))
         return series, self._behavior(batch).transpose(0, 1), self._embedding(batch.session)
 
+    def _skip(self, session: int, series: Sequence[Tensor]) -> Tensor | None:
+        """Return the linear part of the forecasts, (N, L, B), of the series that `_sweep_inputs` gives."""
+        targets = series[0].shape[1] - self.windows[session].window + 1
+        skip = apply_history(self.history[session], series[0]) if self.config.skip_history else None
+        if not self.config.skip_current:
+            return skip
+        current = series[-1][:, -targets:]
+        return current if skip is None else skip + current
+
     def _decode(self, batch: Batch, current: Tensor | None) -> Tensor:
+        """Return the forecast (B, N) of windows by the decoder's plain form."""
         own = ([batch.activity] if self.config.use_activity else []) + ([] if current is None else [current])
         series = torch.stack([each.transpose(1, 2) for each in own], dim=-1)  # (B, W, N, C)
         forecast: Tensor = self.decoder(series, self._behavior(batch), self._embedding(batch.session))
-        return forecast
+        skip = self._skip(batch.session, [each.permute(1, 2, 0) for each in own])
+        return forecast if skip is None else forecast + skip[:, 0].T
 
 
 def _embedding_rows(windows: Sequence[Windows]) -> tuple[list[NDArray[np.int64]], int]:

@@ -22,7 +22,7 @@ from .descent import CURVE, Descent
 from .distributed import World
 from .forecaster import Forecaster, Solver
 from .schedule import TrainConfig, learning_rate_at, steps_per_epoch, total_steps
-from .validation import validate
+from .validation import mean_squared_error, validate
 from .windows import Windows
 
 __all__ = [
@@ -149,7 +149,8 @@ def _solve(solver: Solver, windows: Sequence[Windows]) -> Training:
     start = time.perf_counter()
     solver.eval()
     solver.solve(windows)
-    loss, (mse, correlation) = validate(solver, windows, "train")[0], validate(solver, windows)
+    loss = float(np.mean([mean_squared_error(solver, w, "train") for w in windows]))
+    mse, correlation = validate(solver, windows)
     seconds = time.perf_counter() - start
     row = (0.0, loss, mse, correlation, 0.0, seconds)
     curve = {name: np.array([value]) for name, value in zip(CURVE, row, strict=True)}

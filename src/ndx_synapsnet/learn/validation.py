@@ -12,6 +12,8 @@ from ..metrics import score_neurons
 from .forecaster import Forecaster, predict_series
 from .windows import Windows
 
+_BLOCK = 2**19  # numbers of a forecast held at a time
+
 
 def validate(forecaster: Forecaster, windows: Sequence[Windows], part: str = "validation") -> tuple[float, float]:
     """Return the MSE and the correlation on a part, each a mean over neurons, then over sessions.
@@ -30,6 +32,15 @@ def score_session(forecaster: Forecaster, session: Windows, part: str) -> tuple[
     scores = score_neurons(prediction, session.truth(indices))
     defined = scores.correlation[~np.isnan(scores.correlation)]
     return float(scores.mse.mean()), float(defined.mean()) if len(defined) else math.nan
+
+
+def mean_squared_error(forecaster: Forecaster, session: Windows, part: str) -> float:
+    """Return the MSE of one session on a part, which may be long: neither it nor its forecast is held as a whole."""
+    indices, total = session.targets[part], 0.0
+    for chosen in indices.split(max(1, _BLOCK // session.n_neurons)):
+        error = predict_series(forecaster, session, chosen) - session.truth(chosen)
+        total += float(np.sum(error**2, dtype=np.float64))
+    return total / (len(indices) * session.n_neurons)
 
 
 def mean_scores(scores: Sequence[tuple[float, float]]) -> tuple[float, float]:

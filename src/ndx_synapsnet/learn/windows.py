@@ -1,4 +1,4 @@
-"""From sessions to windows: split by time, z-score, set aside what cannot be modelled, gather batches by index.
+"""A session as windows: what is forecast from what, gathered in batches by index. `preparation` makes them.
 
 Letters: B batch, N neurons kept, W window, K behaviours, T samples. In memory on the device the series lie as (T, N)
 and (T, K), so that a window is W neighbouring rows.
@@ -7,8 +7,6 @@ and (T, K), so that a window is W neighbouring rows.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,19 +15,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..errors import InputError
-from ..session import SPLITS, Neurons, Normalization, Session
+from ..session import Neurons, Normalization
 
 #: The parts that hold windows, in time order.
 PARTS = ("train", "validation", "test")
-
-# Why a series may be set aside, as told to people.
-_CONSTANT = "constant in the training part"
-_SILENT = "nearly silent in the training part"
-_QUIET = "far quieter in the training part than in the whole recording"
-
-_BLOCK = 64  # neurons turned to float64 at a time
-_ROUNDING = 1e-6  # a deviation this far below the largest value is float32 rounding, not a signal
 
 
 @dataclass(frozen=True)
@@ -70,16 +59,22 @@ class WindowConfig:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B windows of one session, all on one device. The target lies one sample after each window."""
+    """B windows of one session, all on one device. The target lies one sample after each window.
+
+    Or B stretches, for a model with ``context="stream"``: S = W + L - 1 samples, and L neighbouring targets, each one
+    sample after one of the last L.
+    """
 
     activity: Tensor
-    """(B, N, W) z-scored activity, oldest sample first."""
+    """(B, N, W) z-scored activity, oldest sample first; of stretches (B, N, S)."""
     behavior: Tensor
-    """(B, K, W) z-scored behaviour at the same samples, never at the target's."""
+    """(B, K, W) z-scored behaviour at the same samples, never at the target's; of stretches (B, K, S)."""
     target: Tensor
-    """(B, N) z-scored activity to forecast."""
+    """(B, N) z-scored activity to forecast; of stretches (B, N, L)."""
     session: int
     """Index of the session among those prepared together."""
+    weight: Tensor | None = None
+    """(B, L) of stretches: 1 where there is a target, 0 where a stretch ends early. None for windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +132,19 @@ class Windows:
 
     def batch(self, indices: Tensor) -> Batch:
         """Gather the windows that end just before the samples `indices` (B,)."""
-        steps = (indices[:, None] + torch.arange(-self.window, 0, device=indices.device)).flatten()
-        size = (len(indices), self.window)
+        first = indices - self.window
         return Batch(
-            activity=self.activity.index_select(0, steps).view(*size, self.n_neurons).transpose(1, 2),
-            behavior=self.behavior.index_select(0, steps).view(*size, self.n_behaviors).transpose(1, 2),
+            activity=_gather(self.activity, first, self.window),
+            behavior=_gather(self.behavior, first, self.window),
             target=self.activity.index_select(0, indices),
             session=self.session,
         )
+
+    def rows(self, indices: Tensor, length: int = 1) -> Rows:
+        """Return the samples `indices` (n,), ascending, as rows of batches; see `Rows`."""
+        if length == 1:
+            return Rows(self, indices, None)
+        return Rows(self, *cut_stretches(indices, length))
 
     def truth(self, indices: Tensor) -> NDArray[np.float32]:
         """Return the z-scored activity at `indices` as an (n, N) array, as forecasts are scored against."""
@@ -160,172 +160,66 @@ class Windows:
         return f"Windows({self.label}: {self.n_neurons} neurons, {self.n_behaviors} behaviours, windows: {counts})"
 
 
-def prepare(
-    sessions: Sequence[Session],
-    config: WindowConfig | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> list[Windows]:
-    """Split, z-score and index sessions that are to be fitted together.
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Samples to forecast as the rows that batches are made of: one a window, or stretches of L neighbours."""
 
-    Neurons are set aside when z-scoring by the training part's deviation would be a division by almost nothing: such
-    a neuron has an MSE in the thousands on the test part, whatever the model, and alone decides the session's mean
-    and the gradient. Three rules, each of which the others miss:
+    windows: Windows
+    first: Tensor
+    """(M,) the first target of each row."""
+    weight: Tensor | None
+    """(M, L) 1 where a stretch has a target, 0 after its end. None for windows."""
 
-    - *constant*: the training deviation is 0, or below 1e-6 of the largest value (rounding of float32);
-    - *nearly silent*: fewer than ``min_active`` training samples differ from the training median. A unit with three
-      spikes, or an ROI with one transient: a correlation over so few events means nothing. Counting samples rather
-      than comparing deviations makes the rule free of units and of how large the few events are;
-    - *far quieter in training*: the training deviation is below ``min_deviation_ratio`` of that over all valid
-      samples. A trace with noise in every sample is never at its median, so the second rule does not see that its
-      only transients come later. At 0.25, with 80% of the samples in training, those hold less than 5% of the
-      trace's sum of squares. This looks at the later parts, but only to leave neurons out, for every model alike.
+    def __len__(self) -> int:
+        return len(self.first)
 
-    On a two-photon recording whose 219 ROIs include 199 rejected ones, these leave no ROI whose test MSE around the
-    training mean exceeds 15; without them it reaches 40,000. The second and third rule serve behaviours as well,
-    which are then held at 0.
+    def batch(self, chosen: Tensor | slice) -> Batch:
+        """Gather some of the rows."""
+        w, first = self.windows, self.first[chosen]
+        if self.weight is None:
+            return w.batch(first)
+        length = self.weight.shape[1]
+        steps = w.window + length - 1
+        return Batch(
+            activity=_gather(w.activity, first - w.window, steps),
+            behavior=_gather(w.behavior, first - w.window, steps),
+            target=_gather(w.activity, first, length),
+            session=w.session,
+            weight=self.weight[chosen],
+        )
+
+
+def cut_stretches(targets: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Cut targets into stretches of neighbouring samples.
 
     Parameters
     ----------
-    sessions : sequence of Session
-        At least one.
-    config : WindowConfig, optional
-        The paper's by default.
-    device : torch.device or str
-        Where the z-scored series and all batches lie.
-    dtype : torch.dtype
-        Of the z-scored series; statistics are computed in float64 in any case.
+    targets : torch.Tensor
+        (n,) ascending samples to forecast, as in ``windows.targets["train"]``.
+    length : int
+        L, targets in a stretch.
 
     Returns
     -------
-    list of Windows
-        One a session, in the same order.
-
-    Raises
-    ------
-    InputError
-        If there is no session, or one is too short for two windows in each part, or fewer than two neurons remain.
+    first : torch.Tensor
+        (M,) first target of each stretch.
+    weight : torch.Tensor
+        (M, L) 1 where the stretch has a target, 0 after its end, where targets are not neighbours or there are none.
     """
-    config = config or WindowConfig()
-    if not sessions:
-        raise InputError("no session to learn from", remedy="Give at least one recording.")
-    return [_prepare(session, index, config, torch.device(device), dtype) for index, session in enumerate(sessions)]
+    place = torch.arange(len(targets), device=targets.device)
+    jump = torch.ones_like(targets, dtype=torch.bool)
+    jump[1:] = targets.diff() != 1
+    since = place - torch.where(jump, place, 0).cummax(0).values
+    starts = place[since % length == 0]
+    sizes = torch.cat([starts, starts.new_tensor([len(targets)])]).diff()
+    return targets[starts], (torch.arange(length, device=targets.device) < sizes[:, None]).float()
 
 
-def split_samples(valid: NDArray[np.bool_], config: WindowConfig) -> NDArray[np.uint8]:
-    """Return the part of each sample (T,), as codes of `session.SPLITS`: contiguous shares of the valid samples."""
-    samples = np.flatnonzero(valid)
-    first, second = (round(float(share) * len(samples)) for share in np.cumsum(config.split)[:2])
-    split = np.full(len(valid), SPLITS["unused"], np.uint8)
-    split[samples[: max(first - config.gap, 0)]] = SPLITS["train"]
-    split[samples[first : max(second - config.gap, first)]] = SPLITS["validation"]
-    split[samples[second:]] = SPLITS["test"]
-    return split
+def _gather(values: Tensor, first: Tensor, count: int) -> Tensor:
+    """Gather from (T, F) the `count` rows from each of `first` (B,) on, as (B, F, count).
 
-
-def target_samples(split: NDArray[np.uint8], segment: NDArray[np.int32], window: int) -> dict[str, NDArray[np.int64]]:
-    """Return for each part the samples that have `window` samples of the same part and segment right before them.
-
-    Samples that are not valid belong to no part (see `split_samples`), so no window holds one.
+    Rows beyond the last repeat it: only stretches that are cut short reach there.
     """
-    samples = np.arange(len(split))
-    starts = np.ones(len(split), bool)  # of a run of samples in one part and one segment
-    starts[1:] = (split[1:] != split[:-1]) | (segment[1:] != segment[:-1])
-    behind = samples - np.maximum.accumulate(np.where(starts, samples, 0))
-    return {part: samples[(behind >= window) & (split == SPLITS[part])] for part in PARTS}
-
-
-def _prepare(session: Session, index: int, config: WindowConfig, device: torch.device, dtype: torch.dtype) -> Windows:
-    split = split_samples(session.valid, config)
-    targets = target_samples(split, session.segment, config.window)
-    short = [part for part in PARTS if len(targets[part]) < 2]
-    if short:
-        raise InputError(
-            f"too short: {session.n_samples} samples ({int(session.valid.sum())} valid) leave fewer than two windows "
-            f"of {config.window} + 1 samples for {' and '.join(short)}",
-            where=session.label,
-            remedy="Give a longer recording, or a shorter window or gap.",
-        )
-    train = split == SPLITS["train"]
-    fitted = train if config.statistics == "train" else session.valid
-    mean, std, reasons = _statistics(session.activity, train, session.valid, fitted, config)
-    kept = reasons == ""
-    notes = _notes("neuron", reasons)
-    if kept.sum() < 2:
-        found = f"only {session.n_neurons} neuron" if session.n_neurons < 2 else f"{kept.sum()} neurons can be modelled"
-        raise InputError(
-            "; ".join([found, *notes]),
-            where=session.label,
-            remedy="At least two neurons that vary over the training part are needed.",
-        )
-    mean, std = mean[kept], std[kept]
-    activity = torch.zeros((session.n_samples, len(mean)), dtype=dtype)
-    rows = np.flatnonzero(kept)
-    for block in (slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)):
-        z = (session.activity[rows[block]].astype(np.float64) - mean[block, None]) / std[block, None]
-        activity[:, block] = torch.from_numpy(np.where(session.valid, z, 0)).to(dtype).T
-
-    known = np.isfinite(session.behavior)
-    b_mean, b_std, b_reasons = _statistics(
-        session.behavior, train & known, session.valid & known, fitted & known, config
-    )
-    b_std = np.where(b_reasons == "", b_std, 0)
-    z = (session.behavior - b_mean[:, None]) / np.where(b_std > 0, b_std, 1)[:, None]
-    z = np.where(known & (b_std > 0)[:, None], z, 0)
-    notes += [
-        f"behaviour {name!r} is held at 0: {reason}"
-        for name, reason in zip(session.behavior_names, b_reasons, strict=True)
-        if reason
-    ]
-    return Windows(
-        session=index,
-        label=session.label,
-        window=config.window,
-        activity=activity.to(device),
-        behavior=torch.from_numpy(z.T.copy()).to(device, dtype),
-        behavior_names=session.behavior_names,
-        neurons=session.neurons.select(kept),
-        kept=kept,
-        reasons=reasons,
-        split=split,
-        targets={part: torch.from_numpy(samples).to(device) for part, samples in targets.items()},
-        normalization=Normalization(mean, std, b_mean, b_std),  # type: ignore[arg-type]
-        notes=tuple(notes),
-    )
-
-
-def _statistics(
-    series: NDArray[np.float32],
-    train: NDArray[np.bool_],
-    whole: NDArray[np.bool_],
-    fitted: NDArray[np.bool_],
-    config: WindowConfig,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
-    """Mean and deviation of each of `series` (C, T) over `fitted`, and why it cannot be used, or an empty text.
-
-    The masks are (T,), or (C, T) where they differ between series.
-    """
-    count = len(series)
-    mean, std = np.zeros(count), np.zeros(count)
-    reasons = np.full(count, "", f"<U{max(map(len, (_CONSTANT, _SILENT, _QUIET)))}")
-    masks = [np.broadcast_to(mask, series.shape) for mask in (train, whole, fitted)]
-    for i in range(count):
-        in_train, in_whole, in_fitted = (series[i][mask[i]].astype(np.float64) for mask in masks)
-        if len(in_fitted):
-            mean[i], std[i] = in_fitted.mean(), in_fitted.std()
-        if not len(in_train) or in_train.std() <= _ROUNDING * np.abs(in_train).max():
-            reasons[i] = _CONSTANT
-        elif np.count_nonzero(in_train != np.median(in_train)) < config.min_active:
-            reasons[i] = _SILENT
-        elif in_train.std() < config.min_deviation_ratio * in_whole.std():
-            reasons[i] = _QUIET
-    return mean, std, reasons
-
-
-def _notes(noun: str, reasons: NDArray[np.str_]) -> list[str]:
-    """One sentence a reason: how many of how many were set aside."""
-    return [
-        f"{count} of {len(reasons)} {noun}s set aside: {reason}"
-        for reason, count in Counter(reasons[reasons != ""].tolist()).most_common()
-    ]
+    steps = first[:, None] + torch.arange(count, device=first.device)
+    steps = steps.clamp(max=len(values) - 1).flatten()
+    return values.index_select(0, steps).view(len(first), count, values.shape[1]).transpose(1, 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from rich.table import Table
 from ..nwb.readers.description import Contents
 from ..session import FitResult
 from .compute import best_epoch, score_table
+
+_WIDTH = 160  # where no terminal says
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -225,7 +229,19 @@ def say(*items: Any) -> None:
     """
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = Console(highlight=False, width=_WIDTH)
+    _print(console, items)
+
+
+def text(*items: Any) -> str:
+    """Return what `say` prints where there is no terminal."""
+    console = Console(highlight=False, width=_WIDTH, file=io.StringIO())
+    with console.capture() as captured:
+        _print(console, items)
+    return captured.get()
+
+
+def _print(console: Console, items: Sequence[Any]) -> None:
     for item in items:
         if isinstance(item, str):  # a line is one line, so that a path in it can be copied
             console.print(_printable(item), markup=False, soft_wrap=True)

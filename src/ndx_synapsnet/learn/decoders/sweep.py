@@ -42,57 +42,6 @@ def sweeps(decoder: Decoder) -> TypeGuard[Recurrent]:
     return type(decoder) in _CELLS
 
 
-def gather(values: Tensor, first: Tensor, count: int) -> Tensor:
-    """Gather stretches of neighbouring rows, with the steps first.
-
-    Parameters
-    ----------
-    values : torch.Tensor
-        (T, F), as `Windows.activity` and `Windows.behavior`.
-    first : torch.Tensor
-        (B,) row at which each stretch begins. For windows before the targets t it is t - W, with S = W; the targets
-        themselves begin at t.
-    count : int
-        Rows in a stretch. Rows beyond the last repeat it: where stretches are cut short, their weight is 0.
-
-    Returns
-    -------
-    torch.Tensor
-        (count, B, F). A neuron's series for `sweep_loss` is its ``.permute(2, 0, 1).contiguous()``, (N, count, B), so
-        that the input current of all steps is one product of A with its (N, count·B) view.
-    """
-    rows = torch.arange(count, device=values.device)[:, None] + first
-    rows = rows.clamp(max=len(values) - 1).flatten()
-    return values.index_select(0, rows).view(count, len(first), values.shape[1])
-
-
-def stretches(targets: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Cut targets into stretches of neighbouring samples for ``context="stream"``.
-
-    Parameters
-    ----------
-    targets : torch.Tensor
-        (n,) ascending samples to forecast, as in ``windows.targets["train"]``.
-    length : int
-        L, targets in a stretch.
-
-    Returns
-    -------
-    first : torch.Tensor
-        (M,) first target of each stretch. Its inputs begin W samples before and are S = W + L - 1.
-    weight : torch.Tensor
-        (M, L) 1 where the stretch has a target, 0 after its end, where targets are not neighbours or there are none;
-        that of a batch goes to `sweep_loss` as ``weight[chosen].T``.
-    """
-    place = torch.arange(len(targets), device=targets.device)
-    jump = torch.ones_like(targets, dtype=torch.bool)
-    jump[1:] = targets.diff() != 1
-    since = place - torch.where(jump, place, 0).cummax(0).values
-    starts = place[since % length == 0]
-    sizes = torch.cat([starts, starts.new_tensor([len(targets)])]).diff()
-    return targets[starts], (torch.arange(length, device=targets.device) < sizes[:, None]).float()
-
-
 def sweep_loss(
     decoder: Recurrent,
     series: Sequence[Tensor],

@@ -1,0 +1,5 @@
+"""``python -m ndx_synapsnet.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,137 @@
+"""ndx-synapsnet benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .files import make_folder
+
+
+@click.group()
+def benchmark() -> None:
+    """Measure on this machine; each keeps its numbers as JSON and draws them."""
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-speed", show_default=True)
+@click.option("--quick", is_flag=True, help="Smaller sizes, about a minute.")
+@click.option("--recording", metavar="URI", help="A recording on which the recipes race too.")
+def speed(output: Path, quick: bool, recording: str | None) -> None:
+    """Compare the cost of training with the plain way: a step, memory, and the time to the paper recipe's best loss.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark speed --quick
+    """
+    from ..benchmark.speed import run
+    from ..show import tables
+    from ..show.plots import require_matplotlib
+
+    require_matplotlib()
+    make_folder(output)
+    found = run(output, quick=quick, recording=recording)
+    limit = found["machine"]["matrix_product_gflops"]
+    rows = [
+        [r["neurons"], 1e3 * r["twin"], 1e3 * r["window"], r["window_ratio"], r["window_fraction_of_limit"],
+         1e3 * r["stream"], r["stream_ratio"], r["stream_fraction_of_limit"]]
+        for r in found["steps"]
+    ]  # fmt: skip
+    columns = ["neurons", "plain (ms)", "windows (ms)", "times faster", "of the limit"]
+    columns += ["stretches (ms)", "times faster a sample", "of the limit"]
+    title = f"A training step of 32 windows, and of 32 stretches; a matrix product runs here at {limit:.0f} GFLOP/s"
+    tables.say(tables.grid(title, columns, rows))
+    rows = [[e["neurons"], e["samples"], e["seconds"]] for e in found["epochs"]]
+    tables.say(tables.grid("An epoch of recipe fast", ["neurons", "samples", "seconds"], rows))
+    rows = [[m["neurons"], m["samples"], m["peak"] / 2**30] for m in found["memory"]]
+    tables.say(tables.grid("Memory of a fit, libraries included", ["neurons", "samples", "peak (GiB)"], rows))
+    for race in found["races"]:
+        paper = race["paper"]
+        where = "simulated" if isinstance(race["source"], dict) else race["source"]
+        tables.say(
+            f"{where}, {race['neurons']} neurons x {race['samples']} samples. The paper's recipe: best validation MSE "
+            f"{paper['best']:.4f} at epoch {paper['best_epoch']} of {paper['epochs']}; trained the plain way "
+            f"(extrapolated from the measured step) {tables.duration(paper['twin_seconds_full'])} in all, "
+            f"{tables.duration(paper['twin_seconds_to_best'])} to its best."
+        )
+        for name, ours in race["ours"].items():
+            reached = "reached" if ours["reached"] else "did NOT reach"
+            tables.say(
+                f"Recipe {name} {reached} it (its best {ours['best']:.4f}) in {tables.duration(ours['cost'])}, "
+                f"compiling included: {ours['times_cheaper_than_full']:.0f} times cheaper than all of it, "
+                f"{ours['times_cheaper_than_to_best']:.0f} times cheaper than to its best."
+            )
+    tables.say(f"Written: {output / 'speed.json'}, {output / 'speed.png'}")
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-large", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--neurons", type=click.IntRange(2), default=680, show_default=True)
+@click.option("--samples", type=click.IntRange(100), default=54_000, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="Of the paper's recipe.")
+def large(output: Path, device: str, neurons: int, samples: int, epochs: int) -> None:
+    """Train a simulated session of Neuropixels size by the paper's recipe and by ours: minutes on a GPU, hours without.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark large --device cuda
+    """
+    from ..benchmark.large import run
+    from ..show import tables
+
+    make_folder(output)
+    found = run(output, device=device, neurons=neurons, samples=samples, epochs=epochs)
+    rows = [
+        [name, 1e3 * step["seconds"], step["flops"] / 1e9, step["fraction_of_limit"]]
+        for name, step in found["steps"].items()
+    ]
+    title = (
+        f"A training step on {found['device']}; its matrix product runs at {found['matrix_product_gflops']:.0f} GFLOP/s"
+    )
+    tables.say(tables.grid(title, ["recipe", "ms", "GFLOP", "of the limit"], rows))
+    errors = ", ".join(f"{name} {error:.1e}" for name, error in found["precision"].items())
+    reached = found["fast_seconds_to_it"]
+    tables.say(
+        f"{epochs} epochs of the paper's recipe: {tables.duration(found['paper_seconds'])}, best validation MSE "
+        f"{found['paper_best']:.4f}; recipe fast "
+        + ("did NOT reach it." if reached is None else f"reached it in {tables.duration(reached)}."),
+        f"Error of A's gradient against float64: {errors}.",
+        f"Written: {output / 'large.json'}",
+    )
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-recipes", show_default=True)
+@click.option("--quick", is_flag=True, help="A small session.")
+def recipes(output: Path, quick: bool) -> None:
+    """Train settings around the recipes' on one simulated session: what a validation loss costs, and why they are so.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark recipes --quick
+    """
+    from ..benchmark.recipes import run
+    from ..show import tables
+    from ..show.plots import require_matplotlib
+
+    require_matplotlib()
+    make_folder(output)
+    found = run(output, quick=quick)
+    keys = ("context", "stretch", "batch_size", "learning_rate", "epochs", "processor_seconds", "best", "test_mse")
+    rows = [[row[key] for key in (*keys, "recovery_r")] for row in found["rows"]]
+    columns = [
+        "context",
+        "stretch",
+        "rows",
+        "rate",
+        "epochs",
+        "processor s",
+        "validation MSE",
+        "test MSE",
+        "recovery r",
+    ]
+    title = f"{found['neurons']} simulated neurons x {found['samples']} samples"
+    tables.say(tables.grid(title, columns, rows))
+    tables.say(f"Written: {output / 'recipes.json'}, {output / 'recipes.png'}")

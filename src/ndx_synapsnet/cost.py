@@ -1,0 +1,58 @@
+"""What a fit would cost, from a few timed steps on this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import NamedTuple
+
+from .config import ExperimentConfig, load_config
+from .learn.preparation import prepare
+from .learn.schedule import total_steps
+from .learn.synapsnet import SynapsNet
+from .learn.train import resolve_device
+from .learn.windows import Windows
+from .simulate import random_session
+
+_TRIED_NEURONS = 200  # at most; the cost grows in proportion beyond
+_LIBRARY_BYTES = 500 * 2**20  # what Python, torch and pynwb take before there are data
+
+
+class Cost(NamedTuple):
+    """What a fit takes."""
+
+    seconds: float
+    bytes: int
+
+
+def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | None = None) -> Cost:
+    """Estimate the training time and peak memory of a fit, from a few timed steps on random numbers.
+
+    Parameters
+    ----------
+    n_neurons, n_samples : int
+        Size of the recording.
+    config : ExperimentConfig, optional
+        The settings; recipe ``default`` if left out.
+    """
+    config = config or load_config()
+    tried = max(2, min(n_neurons, _TRIED_NEURONS))
+    size = config.train.batch_size
+    model = SynapsNet(_random_windows(tried, 20 * size, config), config.model)
+    windows = _random_windows(tried, 20 * size * model.stretch, config)
+    batch = windows[0].rows(windows[0].targets["train"], model.stretch).batch(slice(size))
+    seconds = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        model.loss(batch).backward()
+        seconds.append(time.perf_counter() - begin)
+    together = config.train.sessions_per_step
+    steps = total_steps(math.ceil(n_samples * config.windows.split[0] / model.stretch), config.train)
+    columns = config.train.batch_size * n_neurons * config.windows.window
+    arrays = 3 * 4 * n_neurons * n_samples + 6 * 4 * n_neurons**2 + 4 * columns * 8 * config.model.hidden
+    return Cost(min(seconds) * together * steps * n_neurons / tried, arrays + _LIBRARY_BYTES)
+
+
+def _random_windows(neurons: int, samples: int, config: ExperimentConfig) -> list[Windows]:
+    session = random_session(neurons, samples)
+    return prepare([session], config.windows, device=resolve_device(config.train.device))
