@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ndx_synapsnet.benchmark.archive import LoopbackArchive
+from ndx_synapsnet.nwb.sources.remote.options import RemoteOptions, use_options
 from ndx_synapsnet.session import Connectivity, FitResult, Forecast, Normalization, Scores, Session
 from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 
@@ -87,3 +91,42 @@ def session() -> Session:
 def result(session: Session) -> FitResult:
     """A result of random numbers that fits `session`."""
     return _random_result(session)
+
+
+@pytest.fixture
+def no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No token, no keyring, no telemetry, no proxy."""
+    monkeypatch.setenv("DANDI_NO_ET", "1")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    for name in ("DANDI_API_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def start_archive(no_outside: None) -> Iterator[Any]:
+    """Start loopback archives, each of a folder and with the settings given; they end with the test."""
+    running = []
+
+    def start(folder: Path, **settings: Any) -> LoopbackArchive:
+        running.append(LoopbackArchive(folder, **settings).__enter__())
+        return running[-1]
+
+    yield start
+    for archive in running:
+        archive.close()
+
+
+@pytest.fixture
+def use_archive() -> Iterator[Any]:
+    """Have ``DANDI:`` mean an archive until the test ends; further settings are of `RemoteOptions`."""
+    entered = []
+
+    def use(archive: LoopbackArchive, **settings: Any) -> None:
+        settings = {"cache": None, "backoff": 0.001, "tries": 3, "timeout": 5.0, **settings}
+        context = use_options(RemoteOptions(instance=archive.api_url, **settings))
+        context.__enter__()
+        entered.append(context)
+
+    yield use
+    for context in reversed(entered):
+        context.__exit__(None, None, None)

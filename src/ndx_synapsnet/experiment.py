@@ -25,7 +25,7 @@ from .learn.synapsnet import SynapsNet
 from .learn.train import Training, resolve_device, train
 from .learn.windows import Windows
 from .metrics import score_neurons
-from .session import Connectivity, FitResult, Forecast, Scores, Session
+from .session import TRANSFER, Connectivity, FitResult, Forecast, Scores, Session
 
 __all__ = [
     "Cost",
@@ -229,7 +229,7 @@ def _result(
         trustworthy=trustworthy,
         provenance={
             **run,
-            "source": _plain(dict(session.provenance)),
+            "source": _source(session.provenance),
             "notes": [*notes, *prepared.notes, *training.notes],
             "set_aside": [
                 {"id": str(identity), "reason": str(reason)}
@@ -428,6 +428,15 @@ def software_versions() -> dict[str, str]:
     """Return the versions of what decides a result."""
     packages = ("ndx-synapsnet", "torch", "numpy", "pynwb", "hdmf")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _source(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a session comes from, without what one reading of remote data took: the cache decides that."""
+    source: dict[str, Any] = _plain(provenance)
+    for record in (source, *source.get("files", [])):
+        if "remote" in record:
+            record["remote"] = {name: item for name, item in record["remote"].items() if name not in TRANSFER}
+    return source
 
 
 def _plain(value: Any) -> Any:

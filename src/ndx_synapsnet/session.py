@@ -22,6 +22,9 @@ Modality = Literal["ecephys", "ophys"]
 #: Codes of the parts of a recording, as stored in a forecast's ``control``.
 SPLITS: dict[str, int] = {"unused": 0, "train": 1, "validation": 2, "test": 3}
 
+#: What the record of a remote source (``remote`` in a session's provenance) says of one reading, not of the data.
+TRANSFER = frozenset({"bytes_transferred", "requests", "absent_files"})
+
 _D = TypeVar("_D")
 
 # What a setting may be, by its annotation, and what that is called.

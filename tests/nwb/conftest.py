@@ -39,7 +39,15 @@ COMPLETE_SOURCE: dict[str, Any] = {
         "unheard_of": "left out",
     },
     "series": [{"path": "/processing/ophys/observed", "object_id": "none", "name": "observed"}],
-    "dandi": {"dandiset_id": "000021", "version": "0.1.0", "asset_id": "a1", "digest": "sha256:00"},
+    "remote": {
+        "archive": "dandi",
+        "dandiset": "000021",
+        "version": "0.1.0",
+        "asset_id": "a1",
+        "path": "sub-m1/sub-m1_ses-s1.nwb",
+        "digest": {"dandi:dandi-etag": "11-1", "dandi:sha2-256": "00"},
+        "integrity": "unverified",
+    },
     "notes": ["2 of 5 ROIs left out: iscell is 0"],
 }
 

@@ -207,7 +207,9 @@ def test_file_holds_what_the_types_promise(hdf5_recording: Path, make_result: Ma
         assert provenance.source_uri == "/data/mouse.nwb"
         assert provenance.source_identifier == "mouse-1-session-1"
         assert list(provenance.source_object_ids) == [observed]
-        assert (provenance.dandiset_id, provenance.dandi_asset_digest) == ("000021", "sha256:00")
+        assert (provenance.dandiset_id, provenance.dandiset_version) == ("000021", "0.1.0")
+        assert (provenance.dandi_asset_id, provenance.dandi_asset_path) == ("a1", "sub-m1/sub-m1_ses-s1.nwb")
+        assert provenance.dandi_asset_digest == "sha256:00"
         assert provenance.split_code[:].tolist() == [1, 0, 2, 3]
         assert provenance.split_length[:].tolist() == [30, 2, 8, 10]
         assert list(provenance.training_curve.to_dataframe().columns) == ["epoch", "train_loss"]

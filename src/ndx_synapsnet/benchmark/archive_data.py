@@ -126,6 +126,8 @@ class DataServer:
         wanted = request.headers.get("If-Match")
         if wanted not in (None, "*") and etag not in [tag.strip() for tag in str(wanted).split(",")]:
             return error_answer(412, "PreconditionFailed")
+        if etag in [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]:
+            return web.Response(status=304, headers={"ETag": etag})
         match = _RANGE.fullmatch(request.headers.get("Range", ""))
         if match is None or match.group(0) == "bytes=-" or (faulty and faults.ignore_range):
             return _Answer(200, 0, size, etag, number >= 0, replaced, faulty)
@@ -191,7 +193,10 @@ class DataServer:
                 await self._pace(len(block), connection, continuing=sent > 0)
                 counts.bytes += len(block)  # before it is sent: a reader that has it all may look at once
                 counts.bytes_by_path[path] += len(block)
-                await response.write(bytes(block))
+                try:
+                    await response.write(bytes(block))
+                except ConnectionResetError:  # the reader has gone
+                    return response
                 sent += len(block)
                 if sent == stall_at and faults.stall:
                     await asyncio.sleep(faults.stall)

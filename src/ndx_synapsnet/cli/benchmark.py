@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -135,3 +136,87 @@ def recipes(output: Path, quick: bool) -> None:
     title = f"{found['neurons']} simulated neurons x {found['samples']} samples"
     tables.say(tables.grid(title, columns, rows))
     tables.say(f"Written: {output / 'recipes.json'}, {output / 'recipes.png'}")
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-streaming", show_default=True)
+@click.option("--quick", is_flag=True, help="Small recordings, about a minute.")
+def streaming(output: Path, quick: bool) -> None:
+    """Read recordings from an archive on this machine, over a slow line, as others do and as fast as their bytes come.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark streaming --quick
+    """
+    from ..benchmark.streaming import REPEATED, run
+    from ..show import tables
+    from ..show.plots import require_matplotlib
+
+    require_matplotlib()
+    make_folder(output)
+    found = run(output, quick=quick, say=lambda text: click.echo(text, err=True))
+    for recording, facts in found["recordings"].items():
+        for line in found["lines"]:
+            rows = [r for r in found["readings"] if (r["recording"], r["line"]) == (recording, line)]
+            title = (
+                f"{recording}, {line}: {facts['needed'] / 1e6:.1f} of {facts['size'] / 1e6:.1f} MB are needed, bound "
+                f"{rows[0]['bound']:.2f} s; inflating takes {facts['inflate_seconds']:.2f} s"
+            )
+            columns = ["reader", "seconds", "times the bound", "of it opening", "reading", "requests", "MB"]
+            tables.say(tables.grid(title, columns, [_streaming_row(row) for row in rows]))
+    columns = ["recording", "line", "bulk read", "session", "bytes", "MB again", "remfile (read)", "remfile (all)"]
+    keys = ("recording", "line", "read", "session", "bytes", "bytes_second_time", "remfile_read", "remfile_session")
+    rows = [[_two(claim.get(key)) for key in keys] for claim in found["claims"]]
+    title = (
+        "Ours: times the bound (or the time to inflate, if that is longer on the faster line), bytes over those "
+        "needed, MB transferred the second time, and how many times as long remfile takes"
+    )
+    tables.say(tables.grid(title, columns, rows))
+    if found["memory"]:
+        columns = ["spike times", "counts (MB)", "peak beside them (MB)", "allowed (MB)"]
+        rows = [[m["layout"], *(m[key] / 1e6 for key in ("counts", "beside", "allowed"))] for m in found["memory"]]
+        tables.say(tables.grid(f"Memory of reading {found['memory'][0]['spikes']:,} spikes", columns, rows))
+    repeated = ", ".join(REPEATED)
+    tables.say(
+        f"The least of two readings for {repeated}; one for the others." if not quick else "One reading each.",
+        f"Written: {output / 'streaming.json'}, {output / 'streaming.png'}",
+    )
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-faults", show_default=True)
+def faults(output: Path) -> None:
+    """Read a recording from an archive on this machine while things go wrong, and say what came of each.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark faults
+    """
+    from ..benchmark.faults import run
+    from ..show import tables
+
+    make_folder(output)
+    found = run(output)
+    rows = [[row["fault"], row["outcome"], row["words"], row["requests"]] for row in found["faults"]]
+    tables.say(tables.grid("What goes wrong, and what comes of it", ["fault", "outcome", "words", "requests"], rows))
+    silent = [row["fault"] for row in found["faults"] if not row["as_expected"]]
+    tables.say(
+        f"NOT as it should be: {', '.join(silent)}" if silent else "None was silent.",
+        f"Written: {output / 'faults.json'}",
+    )
+
+
+def _streaming_row(row: dict[str, Any]) -> list[Any]:
+    name = row["reader"] + ("" if row.get("right", True) else " (WRONG)")
+    traffic = [row["requests"], f"{row['bytes'] / 1e6:.1f}"]
+    if "skipped" in row:
+        return [name, row["skipped"], "", "", "", *traffic]
+    phases = [_two(row["phases"].get(phase)) for phase in ("open", "read")]
+    return [name, _two(row["seconds"]), _two(row["ratio"]), *phases, *traffic]
+
+
+def _two(value: Any) -> Any:
+    """Return a number with two decimals, bytes in MB, and nothing for what is not known."""
+    if isinstance(value, int):
+        return f"{value / 1e6:.2f}"
+    return f"{value:.2f}" if isinstance(value, float) else value or ""

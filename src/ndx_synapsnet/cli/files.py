@@ -1,24 +1,101 @@
-"""Which files a verb reads and writes."""
+"""Which recordings a verb reads, and which files it writes."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError
 
+#: The addresses of a recording's files: one, or several that are joined.
+Recording = tuple[str, ...]
 
-def local(uri: str) -> Path:
-    """Return the path of a recording on this machine."""
+_ENTITIES = re.compile(r"(sub-[^_]+)(?:_(?:[^_]+_)*?(ses-[^_]+))?(?:_.*)?")
+_LONGEST = 120
+
+
+def recordings(uris: Sequence[str], *, join: bool = False) -> list[Recording]:
+    """Return the recordings that addresses and patterns mean; with `join` files of one session are one.
+
+    Raises
+    ------
+    InputError
+        If an address is not understood, nothing fits a pattern, or (with `join`) a file cannot be opened.
+    """
+    from ..nwb.readers import group_by_session
+    from ..nwb.sources import expand
+
+    return group_by_session(uris) if join else [(found,) for uri in uris for found in expand(uri)]
+
+
+def local(uri: str) -> Path | None:
+    """Return the path of a recording on this machine; None if it is elsewhere."""
+    from ..nwb.sources import LocalAddress, address_of
     from ..nwb.sources.local import local_path
 
-    return local_path(uri)
+    address = address_of(uri)
+    return local_path(address.path) if isinstance(address, LocalAddress) else None
+
+
+def shown(recording: Recording) -> str:
+    """Return a recording's address as it may be shown: a query that may hold a secret is left out."""
+    from ..nwb.sources import LocalAddress, address_of
+
+    first, *others = recording
+    address = address_of(first)
+    text = first if isinstance(address, LocalAddress) else str(address)
+    return f"{text} and {len(others)} more" if others else text
 
 
 def stem(path: Path) -> str:
     """Return a recording's name without what says its format."""
-    return path.name.removesuffix(".zarr").removesuffix(".nwb")
+    name = path.name
+    for ending in (".json", ".lindi", ".zarr", ".nwb"):
+        name = name.removesuffix(ending)
+    return name or path.name
+
+
+def remote_stem(uri: str) -> str:
+    """Return a name for what is made of a remote recording: that of its file, without what says its format.
+
+    Only an address that gives an asset's id and no name has the archive asked for it.
+    """
+    from ..nwb.sources import address_of
+    from ..nwb.sources.dandi import locate_dandi
+    from ..nwb.sources.remote.options import current_options
+    from ..nwb.sources.uri import DandiAddress, HttpAddress, S3Address
+
+    address = address_of(uri)
+    path = ""
+    if isinstance(address, DandiAddress):
+        path = address.path or str(locate_dandi(address, current_options()).record["path"])
+    elif isinstance(address, HttpAddress):
+        path = unquote(urlsplit(address.url).path)
+    elif isinstance(address, S3Address):
+        path = address.key
+    # a server's word for a file's name here
+    name = re.sub(r"[^\w.+=@-]+", "_", PurePosixPath(path.rstrip("/")).name, flags=re.ASCII).lstrip(".-")[-_LONGEST:]
+    return stem(Path(name)) if name else "recording"
+
+
+def _remote_stems(uris: Sequence[str]) -> list[str]:
+    """Return names for remote recordings: subject and session where these are known and tell them apart."""
+    whole = [remote_stem(uri) for uri in uris]
+    short = ["_".join(filter(None, m.groups())) if (m := _ENTITIES.fullmatch(name)) else name for name in whole]
+    return [name if short.count(name) == 1 else full for name, full in zip(short, whole, strict=True)]
+
+
+def homes(found: Sequence[Recording]) -> list[tuple[Path, str]]:
+    """Return for each recording the folder that its result goes to by default, and what its name begins with.
+
+    Of a local one that is where it lies; of a remote one the working directory.
+    """
+    paths = [local(recording[0]) for recording in found]
+    remote = iter(_remote_stems([one[0] for one, path in zip(found, paths, strict=True) if path is None]))
+    return [(Path.cwd(), next(remote)) if path is None else (path.parent, stem(path)) for path in paths]
 
 
 def free(path: Path) -> Path:
@@ -30,26 +107,67 @@ def free(path: Path) -> Path:
     return candidate
 
 
-def new_files(uris: Sequence[str], output: Path | None) -> list[Path]:
-    """Return a new file for each recording; none may exist."""
-    several = len(uris) > 1
+def new_files(
+    found: Sequence[Recording], output: Path | None, *, each: bool = False, finished: bool = False
+) -> list[Path]:
+    """Return a new file for each recording.
+
+    Parameters
+    ----------
+    found : sequence of recordings
+        The recordings.
+    output : Path, optional
+        What -o says: a file, or a folder.
+    each : bool
+        Whether -o is a folder even for one.
+    finished : bool
+        Whether the files may exist: of an earlier run.
+
+    Raises
+    ------
+    InputError
+        If a file exists already, two would be the same, or a folder cannot be written to.
+    """
+    several = each or len(found) > 1
     folder = output if output is not None and (several or output.is_dir()) else None
-    targets = []
-    for uri in uris:
-        source = local(uri)
-        if output is not None and folder is None:
-            target = output
-        else:
-            target = (folder or source.parent) / f"{stem(source)}_desc-synapsnet.nwb"
-        if target.exists():
+    targets: list[Path] = []
+    for home, name in homes(found):
+        given = output if folder is None else None
+        target = given or (folder or home) / f"{name}_desc-synapsnet.nwb"
+        if target.exists() and not finished:
             raise InputError(
-                "is there already", where=str(target), remedy="Name another with -o, or remove it, or use --in-place."
+                "is there already",
+                where=str(target),
+                remedy="Name another with -o, or remove it"
+                + (", or leave out those that are there by --resume." if each else ", or use --in-place."),
             )
         if target in targets:
             raise InputError("is the result of two recordings", where=str(target), remedy="Give -o a folder for each.")
         targets.append(target)
     for target in targets:
         make_folder(target.parent)
+    return targets
+
+
+def amended_files(found: Sequence[Recording]) -> list[Path]:
+    """Return the file of each recording, to write the result into.
+
+    Raises
+    ------
+    InputError
+        If one is remote, or several files are joined.
+    """
+    targets = []
+    for recording in found:
+        path = local(recording[0])
+        if path is None or len(recording) > 1:
+            reason = "it is not on this machine" if path is None else "it is several files"
+            raise InputError(
+                f"a result cannot be written into this recording: {reason}",
+                where=shown(recording),
+                remedy="Leave out --in-place: the result then goes into a small file of its own.",
+            )
+        targets.append(path)
     return targets
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InputError
-from .files import local, make_folder, stem
+from .files import homes, make_folder
+from .options import GroupedCommand, remote_options
 
 if TYPE_CHECKING:
     from ..session import FitResult, Session
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("file")
 @click.option("--run", help="Which run, where the file holds several.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the pictures. [default: beside FILE]")
 @click.option("--source", metavar="URI", help="The recording, if it is no longer where the result says.")
-def plot(file: str, run: str | None, output: Path | None, source: str | None) -> None:
+@remote_options
+def plot(file: str, run: str | None, output: Path | None, source: str | None, **remote: Any) -> None:
     """Draw a result: connectivity, predicted and recorded traces, scores, training curve.
 
     \b
@@ -29,10 +31,16 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None) ->
     from ..nwb.results import read_result
     from ..show import tables
     from ..show.plots import save_pictures
+    from .transfers import remote_reading
 
-    result = read_result(file, run)
-    session = _original(result, file, source)
-    folder = output or local(file).with_name(stem(local(file)) + "_pictures")
+    with remote_reading(remote) as transfers:
+        result = read_result(file, run)
+        ((home, name),) = homes([(file,)])
+        with transfers.bar():
+            session = _original(result, file, source)
+    if session is not None and (line := transfers.line(session.provenance)) is not None:
+        tables.say(line)
+    folder = output or home / f"{name}_pictures"
     make_folder(folder)
     tables.say(*(str(path) for path in save_pictures(result, folder, session)))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..session import FitResult, Session, from_mapping
+from .provenance import stated_digest
 from .readers import ReadConfig, read_planes, read_session
+from .sources.remote.options import current_options
 
 
 def read_original(result: FitResult, path: Path | str | None = None) -> Session:
@@ -24,20 +29,64 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     Raises
     ------
     InputError
-        If the recording is out of reach, or does not hold the fit's neurons and samples.
+        If the recording is out of reach, has changed in its archive, or does not hold the fit's neurons and samples.
     """
     source = result.provenance.get("source", {})
-    uri = str(path if path is not None else source.get("uri", ""))
     config = from_mapping(ReadConfig, source.get("read_config", {}), where="the result's provenance")
-    files = [record["uri"] for record in source.get("files", [])] if path is None else []
-    session = read_planes(files, config) if files else read_session(uri, config)
+    files = source.get("files", []) if path is None else []
+    records = files or [source]
+    places = [source_address(record) if path is None else os.fspath(path) for record in records]
+    session = read_planes(places, config) if files else read_session(places[0], config)
+    again = session.provenance.get("files") or [session.provenance]
+    for record, now in zip(records, again, strict=False):
+        before, found = (stated_digest(each.get("remote") or {}) for each in (record, now))
+        if before and found and before != found:
+            raise InputError(
+                "the archive has another content here than the one that was fitted",
+                where=str(now.get("uri")),
+                remedy="Name a copy of that one, or fit the new one",
+            )
     place = {name: row for row, name in enumerate(session.neurons.id)}
     missing = [name for name in result.neurons.id if name not in place]
     if missing or session.n_samples != len(result.split):
         raise InputError(
             f"is not the recording of this result ({len(missing)} of its {len(result.neurons)} neurons are missing, "
             f"{session.n_samples} samples against {len(result.split)})",
-            where=uri,
+            where=str(session.provenance.get("uri")),
             remedy="Name the recording that the result was learned from.",
         )
     return session.select(np.array([place[name] for name in result.neurons.id]))
+
+
+def source_address(record: Mapping[str, Any]) -> str:
+    """Return the address by which a recording is found again: of an archive's asset, the version that was read.
+
+    Parameters
+    ----------
+    record : mapping
+        A session's provenance, or the part of it about one of its files.
+
+    Raises
+    ------
+    InputError
+        If it says no place, or an archive that is neither known nor the one of the options in force: what a file says
+        is no reason to ask any server.
+    """
+    uri, remote = str(record.get("uri") or ""), record.get("remote") or {}
+    if not uri:
+        raise InputError("its provenance does not say where the recording is", remedy="Name the recording")
+    if not (remote.get("dandiset") and remote.get("version") and remote.get("path")):
+        return uri
+    from .sources.dandi import of_instance
+    from .sources.uri import DandiAddress, known_instances
+
+    api, name = str(remote.get("api") or ""), str(remote.get("archive") or "")
+    ours = of_instance(current_options().instance)
+    instance = name if name in known_instances() else api
+    if instance not in known_instances() and instance != ours:
+        raise InputError(
+            f"the recording is in an archive that is not known ({api or name})",
+            where=uri,
+            remedy="If it is to be trusted, name it (--instance)",
+        )
+    return str(DandiAddress(instance, str(remote["dandiset"]), str(remote["version"]), str(remote["path"])))

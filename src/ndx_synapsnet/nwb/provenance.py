@@ -26,12 +26,18 @@ MAX_SAMPLES = 2**31
 
 #: Where a provenance's attributes are taken from in the session's own record.
 _SOURCE = {"source_uri": "uri", "source_identifier": "identifier", "source_file_object_id": "file_object_id"}
+#: The same in the record of a remote one, where an archive has it (see `sources.dandi`).
 _DANDI = {
-    "dandiset_id": "dandiset_id",
+    "dandiset_id": "dandiset",
     "dandiset_version": "version",
     "dandi_asset_id": "asset_id",
-    "dandi_asset_path": "asset_path",
-    "dandi_asset_digest": "digest",
+    "dandi_asset_path": "path",
+}
+#: Digests that an archive may state of a file: its own names, and those in `Located`; the strongest first.
+_DIGESTS = {
+    "dandi:sha2-256": "sha256",
+    "dandi:dandi-etag": "dandi-etag",
+    "dandi:dandi-zarr-checksum": "dandi-zarr-checksum",
 }
 
 
@@ -93,9 +99,11 @@ def build_provenance(result: FitResult, layout: Layout) -> Any:
         If the columns of the training curve differ in length.
     """
     source = result.provenance.get("source") or {}
-    dandi = source.get("dandi") or {}
+    remote = source.get("remote") or {}
+    dandi = remote if remote.get("asset_id") else {}
     attributes = {name: source.get(key) for name, key in _SOURCE.items()}
     attributes |= {name: dandi.get(key) for name, key in _DANDI.items()}
+    attributes["dandi_asset_digest"] = stated_digest(dandi)
     attributes |= {name: result.provenance.get(name) for name in ("device", "started", "finished")}
     seed, interrupted = result.provenance.get("seed"), result.provenance.get("interrupted")
     series = source.get("series") or []
@@ -132,6 +140,20 @@ def build_provenance(result: FitResult, layout: Layout) -> Any:
         **{name: layout(array) for name, array in arrays.items() if len(array)},
         **{name: values for name, values in texts.items() if values},
     )
+
+
+def stated_digest(remote: Mapping[str, Any]) -> str | None:
+    """Return the digest, as ``algorithm:value``, that an archive states of a file; None if it states none.
+
+    Parameters
+    ----------
+    remote : mapping
+        The record of a remote source.
+    """
+    digests = remote.get("digest")
+    if not isinstance(digests, Mapping):
+        return None
+    return next((f"{name}:{digests[key]}" for key, name in _DIGESTS.items() if digests.get(key)), None)
 
 
 def _versions(software: Any) -> list[str]:

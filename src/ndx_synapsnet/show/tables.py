@@ -77,6 +77,8 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     best = best_epoch(fitted)
     facts = {
         "source": source.get("uri"),
+        "archive": _archive(source.get("remote") or {}),
+        "integrity": (source.get("remote") or {}).get("integrity"),
         "subject": (source.get("subject") or {}).get("subject_id"),
         "session": source.get("session_id"),
         "activity": f"{fitted.activity_kind} ({fitted.unit}), {fitted.period:.4g} s a sample",
@@ -96,6 +98,13 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     if "effective" in fitted.connectivity and edges > 0:
         items.append(strongest(fitted, edges))
     return [*items, fitted.verdict]
+
+
+def _archive(remote: dict[str, Any]) -> str | None:
+    """Return which version of which dandiset a recording is from."""
+    if not remote.get("dandiset"):
+        return None
+    return f"{remote.get('archive') or remote.get('api')}, {remote['dandiset']}@{remote.get('version')}"
 
 
 def strongest(fitted: FitResult, edges: int) -> Table | str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.nwb.readers import contents as contents_module
 from ndx_synapsnet.nwb.readers import inspect, read_session
 
 
@@ -82,6 +83,25 @@ def test_the_default_read_is_what_read_session_reads(build):
 def test_without_observation_the_length_is_that_of_the_spikes(build):
     path = build.write(build.units([[1.3, 2.9], [1.6, 2.0]]))
     assert inspect(path).n_samples == pytest.approx(read_session(path).n_samples, abs=1)
+
+
+@pytest.mark.parametrize(("chunks", "reads"), [(None, 64), ((16_000,), 64), ((100_000,), 10), ((2_000_000,), 2)])
+def test_without_observation_few_bytes_are_read_whatever_the_chunks(chunks, reads):
+    class Spikes:
+        shape, dtype = (4_000_000,), np.dtype(np.float64)
+        touched = 0
+
+        def __getitem__(self, part):
+            self.touched += 1
+            return np.arange(part[0].start, part[0].stop) / 1000
+
+    data = Spikes()
+    data.chunks = chunks
+    stops = np.arange(1, 101) * 40_000
+    ((first, last),) = contents_module._spiking(data, stops - 40_000, stops)
+    assert data.touched == reads
+    assert first == 0.0
+    assert last == (3999.999 if reads > 2 else 39.999)
 
 
 def test_it_is_json(build):

@@ -8,6 +8,8 @@ from pynwb.ophys import DfOverF, Fluorescence
 
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.nwb.readers import ReadConfig, read_nwbfile, read_session
+from ndx_synapsnet.nwb.readers.catalog import walk
+from ndx_synapsnet.nwb.readers.roi_series import read_values, roi_series
 
 VALUES = np.arange(12, dtype=float).reshape(4, 3)  # 4 frames, 3 ROIs
 
@@ -336,6 +338,15 @@ def test_large_data_are_read_in_blocks_of_whole_chunks(build, monkeypatch):
     monkeypatch.setattr(bulk, "BLOCK", 4 * 100)
     session = read_session(path, start=0.5, stop=9.0)
     assert np.array_equal(session.activity, values[5:90, ::2].T)
+
+
+def test_rois_and_frames_are_picked_in_the_order_asked(build):
+    values = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    (entry,) = roi_series(walk(build.rois(values)))
+    for data in (values, values.T):
+        entry.object.fields["data"] = data
+        columns, frames = np.array([6, 0, 7, 3]), np.array([0, 3, 4, 30, 49])
+        assert np.array_equal(read_values(entry, columns, frames), values[np.ix_(frames, columns)].T)
 
 
 def test_the_adapter_with_more_neurons_is_taken_and_either_can_be_named(build):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ndx_synapsnet.benchmark.archive import LoopbackArchive
-from ndx_synapsnet.nwb.sources.remote.options import RemoteOptions, use_options
 
 
 @pytest.fixture(autouse=True)
-def _no_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DANDI_NO_ET", "1")
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
-    for name in ("DANDI_API_KEY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
+def _no_outside(no_outside: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture
@@ -34,36 +30,12 @@ def dandiset_folder(tmp_path: Path, written_recordings: Path) -> Path:
 
 
 @pytest.fixture
-def make_archive(dandiset_folder: Path) -> Iterator[Any]:
+def make_archive(dandiset_folder: Path, start_archive: Any) -> Any:
     """Start a loopback archive of the folder with the settings given."""
-    running = []
-
-    def start(**settings: Any) -> LoopbackArchive:
-        running.append(LoopbackArchive(dandiset_folder, **settings).__enter__())
-        return running[-1]
-
-    yield start
-    for archive in running:
-        archive.close()
+    return partial(start_archive, dandiset_folder)
 
 
 @pytest.fixture
 def archive(make_archive: Any) -> LoopbackArchive:
     """A loopback archive, well and fast, whose dandiset is 000999."""
     return make_archive()
-
-
-@pytest.fixture
-def use_archive() -> Iterator[Any]:
-    """Have ``DANDI:`` mean an archive until the test ends; further settings are of `RemoteOptions`."""
-    entered = []
-
-    def use(archive: LoopbackArchive, **settings: Any) -> None:
-        settings = {"cache": None, "backoff": 0.001, "tries": 3, "timeout": 5.0, **settings}
-        context = use_options(RemoteOptions(instance=archive.api_url, **settings))
-        context.__enter__()
-        entered.append(context)
-
-    yield use
-    for context in reversed(entered):
-        context.__exit__(None, None, None)

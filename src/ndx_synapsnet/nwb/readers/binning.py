@@ -66,14 +66,8 @@ class Grid:
         if selection is None:
             return cls(origin, width, n, np.array([[0, end]]))
         rows = merge(selection, gap=width)
-        start, stop = rows[:, 0] - SLACK * width, rows[:, 1] + SLACK * width
-        # the least bin that begins no earlier and the greatest edge that lies no later, to the edge as in `bin_index`
-        first = np.ceil(((start - origin) / width).clip(-_ENDLESS, _ENDLESS))
-        first -= origin + (first - 1) * width >= start
-        first += origin + first * width < start
-        after = np.floor(((stop - origin) / width).clip(-_ENDLESS, _ENDLESS))
-        after += origin + (after + 1) * width <= stop
-        after -= origin + after * width > stop
+        edges = ((rows - origin) / width).clip(-_ENDLESS, _ENDLESS)
+        first, after = np.ceil(edges[:, 0] - SLACK), np.floor(edges[:, 1] + SLACK)
         kept = np.column_stack([first, after]).astype(np.int64).clip(0, end)
         return cls(origin, width, n, kept[kept[:, 1] > kept[:, 0]])
 

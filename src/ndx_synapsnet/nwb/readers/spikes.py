@@ -1,8 +1,8 @@
 """Sorted units: spike times → counts in bins.
 
-Bin k is ``[t0 + k * width, t0 + (k + 1) * width)``. The recording lasts from the units' first to their last observed
-moment, where the file says when they were observed (``obs_intervals``); otherwise from the last multiple of the bin
-width before the first spike that is not negative, to the last spike. Only whole bins are counted.
+Bin k is ``[t0 + k * width, t0 + (k + 1) * width)``. Where the file says when its units were observed
+(``obs_intervals``), t0 is their first observed moment, and the recording lasts to the last. Otherwise t0 is 0 s, and
+the recording lasts from the bin of the first spike that is not negative to the last spike. Only whole bins are counted.
 
 A bin is valid if every unit that is read was observed for all of it. What was observed of some units and not of others
 is thus left out: a unit that is not observed is not silent.

@@ -16,7 +16,7 @@ from .opened import OpenedFile
 from .remote.options import current_options
 from .uri import Address, DandiAddress, HttpAddress, LocalAddress, S3Address, is_glob, parse
 
-__all__ = ["SOURCES", "OpenedFile", "expand", "open_source"]
+__all__ = ["SOURCES", "Address", "LocalAddress", "OpenedFile", "address_of", "expand", "open_source"]
 
 _SHOWN = 3
 
@@ -85,7 +85,7 @@ def open_source(uri: str | os.PathLike[str]) -> AbstractContextManager[OpenedFil
     InputError
         If the address is not understood, or, on entering or right away, if the file cannot be had or read as NWB 2.
     """
-    address = _parsed(uri)
+    address = address_of(uri)
     if _is_pattern(address):
         fitting = expand(uri)
         if len(fitting) > 1:
@@ -93,7 +93,7 @@ def open_source(uri: str | os.PathLike[str]) -> AbstractContextManager[OpenedFil
             raise InputError(
                 f"{len(fitting)} recordings fit this pattern", where=str(address), remedy=f"Name one of them: {some}"
             )
-        address = _parsed(fitting[0])
+        address = address_of(fitting[0])
     return SOURCES[address.scheme](address)
 
 
@@ -116,7 +116,7 @@ def expand(uri: str | os.PathLike[str]) -> list[str]:
     InputError
         If nothing fits, the address is not understood, or the archive cannot be asked.
     """
-    address = _parsed(uri)
+    address = address_of(uri)
     if isinstance(address, LocalAddress) and _is_pattern(address):
         return expand_local(address.path)
     if isinstance(address, DandiAddress) and address.is_glob:
@@ -127,7 +127,14 @@ def expand(uri: str | os.PathLike[str]) -> list[str]:
     return [os.fspath(uri) if isinstance(address, LocalAddress | HttpAddress) else str(address)]
 
 
-def _parsed(uri: str | os.PathLike[str]) -> Address:
+def address_of(uri: str | os.PathLike[str]) -> Address:
+    """Return what an address means, ``DANDI:`` in the archive of the options in force; its text may be shown.
+
+    Raises
+    ------
+    InputError
+        If it is not understood.
+    """
     instance = current_options().instance
     if instance != "dandi":
         from .dandi import of_instance

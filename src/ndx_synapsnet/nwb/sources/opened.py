@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pynwb import NWBFile
 
@@ -35,15 +36,37 @@ _ABOUT_SOFTWARE = (DeprecationWarning, PendingDeprecationWarning, FutureWarning,
 _ABOUT_NAMESPACES = ("cached namespace", "Loaded namespace")
 
 
+# What is done with warnings is the same for all threads of a process, so one file is opened after the other.
+_CATCHING = threading.RLock()
+
+
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
-    """Catch the warnings of the block; those that concern the data are in the list when the block ends."""
+    """Catch the warnings of the block in this thread; those that concern the data are in the list when it ends."""
     messages: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    caught: list[tuple[Warning | str, type[Warning]]] = []
+    ours = threading.get_ident()
+    with _CATCHING, warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def keep(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if threading.get_ident() == ours:
+                caught.append((message, category))
+            else:
+                show(message, category, filename, lineno, file, line)
+
         warnings.simplefilter("always")
+        warnings.showwarning = keep
         yield messages
-    for warning in caught:
-        text = " ".join(str(warning.message).split())
-        about_software = issubclass(warning.category, _ABOUT_SOFTWARE) or any(w in text for w in _ABOUT_NAMESPACES)
+    for message, category in caught:
+        text = " ".join(str(message).split())
+        about_software = issubclass(category, _ABOUT_SOFTWARE) or any(w in text for w in _ABOUT_NAMESPACES)
         if not about_software and text not in messages:
             messages.append(text)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from ...errors import InputError
+from .remote.meter import Stats
 from .remote.options import RemoteOptions
 
 _LARGEST = 2 << 30  # bytes of one file: a server is not believed that sends more
@@ -53,6 +55,8 @@ class WebFolder:
         Bytes received, requests sent, and files asked for that are not there.
     """
 
+    integrity: Literal["unverified"] = "unverified"
+
     def __init__(self, located: LocatedStore, options: RemoteOptions) -> None:
         from .remote.connections import Connections
 
@@ -60,7 +64,16 @@ class WebFolder:
         self._connections = Connections(located.url(""), options.workers, options.timeout)
         self._pool = ThreadPoolExecutor(options.workers, thread_name_prefix="remote-folder")
         self._lock = Lock()
+        self._began = time.monotonic()
+        self._seconds = 0.0
         self.bytes = self.requests = self.absent = 0
+        if options.on_open is not None:
+            options.on_open(self)
+
+    @property
+    def stats(self) -> Stats:
+        """What was done so far; the seconds are those until the last file that was read."""
+        return Stats(self.requests, self.bytes, seconds=self._seconds)
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a file; None if there is none.
@@ -87,6 +100,7 @@ class WebFolder:
                 remedy="Check the connection and try again later",
             ) from error
         with self._lock:
+            self._seconds = time.monotonic() - self._began
             self.bytes += len(content or b"")
             self.absent += content is None
         return content

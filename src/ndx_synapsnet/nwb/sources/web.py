@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -73,7 +73,9 @@ def open_place(located: Located, options: RemoteOptions) -> Iterator[OpenedFile]
             try:
                 opened = stack.enter_context(open_located(located, options))
             except InputError:
-                found = None if zarr_first else _store(located, replace(options, tries=min(options.tries, 2)), stack)
+                if not zarr_first:
+                    with suppress(InputError):  # what went wrong first is what people asked for
+                        found = _store(located, replace(options, tries=min(options.tries, 2)), stack)
                 if found is None:
                     raise
         if found is not None:

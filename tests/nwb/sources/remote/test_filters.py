@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -176,9 +177,15 @@ def test_inflating_stops_at_the_chunk_s_own_size(zlib_like, monkeypatch):
     for cut in (0, 1, len(stored) // 2, len(stored) - 1):
         with pytest.raises(DecodeError):
             inflated(stored[:cut], len(content))
-    # a kilobyte that inflates to a megabyte
-    with pytest.raises(DecodeError, match="more than its 80 bytes"):
-        inflated(zlib.compress(bytes(2**20)), 80)
+    # kilobytes that inflate to megabytes
+    bomb = zlib.compress(bytes(2**24))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="more than its 80 bytes"):
+            inflated(bomb, 80)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
     damaged = 0
     for at in range(0, len(stored), 97):
         flipped = stored[:at] + bytes([stored[at] ^ 0x10]) + stored[at + 1 :]

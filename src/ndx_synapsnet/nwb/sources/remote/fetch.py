@@ -65,6 +65,8 @@ def open_remote(located: Located, options: RemoteOptions | None = None) -> Range
         )
     reader = RangeReader(located, options)
     try:
+        if options.on_open is not None:
+            options.on_open(reader)
         if options.verify:
             reader.verify()
     except BaseException:

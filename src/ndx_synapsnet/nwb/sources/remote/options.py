@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ....errors import InputError
+
+if TYPE_CHECKING:
+    from .meter import Stats
 
 MIB = 1 << 20
 
@@ -39,6 +43,29 @@ class Progress:
     """Bytes of those that arrived."""
 
 
+class Reading(Protocol):
+    """What reads one remote object or store, as far as those who watch it need it."""
+
+    @property
+    def located(self) -> Any:
+        """Where it is: a `Located` or a `LocatedStore`."""
+        ...
+
+    @property
+    def stats(self) -> Stats:
+        """What was done so far."""
+        ...
+
+    @property
+    def integrity(self) -> Literal["verified", "unverified"]:
+        """Whether the whole content was compared with the archive's digest."""
+        ...
+
+    def close(self) -> None:
+        """End what is under way; whoever waits for it has an error."""
+        ...
+
+
 @dataclass(frozen=True)
 class RemoteOptions:
     """How remote objects are read."""
@@ -67,6 +94,8 @@ class RemoteOptions:
     """The archive that ``DANDI:`` means: a name that dandi knows, or the address of an API."""
     on_progress: Callable[[Progress], None] | None = None
     """Called as bytes arrive, from any thread, but never twice at once for one object."""
+    on_open: Callable[[Reading], None] | None = None
+    """Called with what reads an object or store, when it begins to; it is to be closed by others only to break off."""
 
     def __post_init__(self) -> None:
         for name in ("workers", "timeout", "tries", "max_wait", "in_flight"):
