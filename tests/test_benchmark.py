@@ -104,7 +104,8 @@ def test_the_study_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(recipes, "GRID", recipes.GRID[1:6:4])
     result = CliRunner().invoke(main, ["benchmark", "recipes", "--quick", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    rows = json.loads((tmp_path / "out" / "recipes.json").read_text())["rows"]
+    (session,) = json.loads((tmp_path / "out" / "recipes.json").read_text())["sessions"]
+    rows = session["rows"]
     assert [row["context"] for row in rows] == ["window", "stream"]
     assert all(row["best"] < 1.1 and row["processor_seconds"] > 0 for row in rows)
     assert (tmp_path / "out" / "recipes.png").exists()

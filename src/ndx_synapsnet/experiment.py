@@ -17,6 +17,7 @@ import torch
 from .config import ExperimentConfig, config_from_mapping, load_config
 from .cost import Cost, estimate_cost
 from .errors import InputError
+from .learn.decoders.sweep import engine_of
 from .learn.distributed import World, prepare_shard, processes, session_owners
 from .learn.forecaster import predict_series
 from .learn.linear import REFERENCES
@@ -149,6 +150,7 @@ def fit_held(
     run = {
         "seed": config.train.seed,
         "device": str(windows[0].device),
+        "engine": engine_of(model.decoder),
         "software": software_versions(),
         "interrupted": training.interrupted,
         "best_epoch": training.best_epoch,

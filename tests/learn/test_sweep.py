@@ -12,7 +12,7 @@ from torch import nn
 from ndx_synapsnet.learn.decoders import DECODERS, kernels, native
 from ndx_synapsnet.learn.decoders.decoder import DecoderShape
 from ndx_synapsnet.learn.decoders.kernels import Pass
-from ndx_synapsnet.learn.decoders.sweep import sweep_loss, sweep_predict, sweeps
+from ndx_synapsnet.learn.decoders.sweep import engine_of, sweep_loss, sweep_predict, sweeps
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 CELLS = ("gru", "rnn", "lstm")
@@ -271,6 +271,14 @@ def test_memory_does_not_grow_with_neurons():
     assert len(kernels.blocks(made(3, 5_000))) == 3
     if native._compilers():
         assert native.workspace(made(20)) == native.workspace(made(1_000)) < 4e6
+
+
+def test_what_would_train_is_told(monkeypatch):
+    decoder = Case().decoder
+    assert engine_of(decoder) == "native" or not native._compilers()
+    monkeypatch.setattr(native, "_compilers", lambda: ())
+    assert engine_of(decoder) == "torch (there is no C++ compiler (c++, g++, clang++, or what CXX names))"
+    assert engine_of(DECODERS["transformer"](DecoderShape(2, 0, 3, 8))) == "torch (the decoder has no fused pass)"
 
 
 def test_only_recurrent_decoders():

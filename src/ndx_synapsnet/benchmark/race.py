@@ -66,7 +66,7 @@ def race(source: PaperNetworkConfig | str, *, paper_epochs: int = 100, repeats: 
             "times_cheaper_than_to_best": until_best / seconds,
         }
     return {
-        "source": asdict(source) if isinstance(source, PaperNetworkConfig) else session.label,
+        "source": asdict(source) if isinstance(source, PaperNetworkConfig) else source.rsplit("/", 1)[-1],
         "neurons": windows[0].n_neurons,
         "samples": session.n_samples,
         "twin_step": twin_step,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..config import load_config
 from ..experiment import software_versions
@@ -15,8 +19,10 @@ from ..learn.synapsnet import SynapsNet
 from ..learn.train import train
 from ..learn.validation import validate
 from ..metrics import recovery
+from ..session import Session
 from ..show.plots import BLUE, GREEN, ORANGE, new_figure, save_figures
 from ..simulate import PaperNetworkConfig, simulate_paper_network
+from .race import load
 
 #: (context, stretch, rows in a batch, peak learning rate, epochs)
 GRID: tuple[tuple[str, int, int, float, int], ...] = (
@@ -26,18 +32,20 @@ GRID: tuple[tuple[str, int, int, float, int], ...] = (
     ("window", 1, 32, 1e-2, 4),
     ("window", 1, 128, 2e-2, 8),
     ("stream", 8, 16, 1e-2, 8),
+    ("stream", 8, 16, 1.5e-2, 8),
     ("stream", 8, 16, 2e-2, 8),
     ("stream", 8, 16, 3e-2, 8),
-    ("stream", 8, 16, 2e-2, 4),
+    ("stream", 8, 16, 1.5e-2, 4),
+    ("stream", 8, 32, 1e-2, 6),
     ("stream", 8, 32, 2e-2, 6),
     ("stream", 8, 32, 3e-2, 6),
-    ("stream", 16, 16, 2e-2, 8),
-    ("stream", 32, 16, 2e-2, 8),
+    ("stream", 16, 16, 1.5e-2, 8),
+    ("stream", 32, 16, 1.5e-2, 8),
 )
 
 
-def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
-    """Train every setting of the grid on one simulated session, and leave ``recipes.json`` and ``recipes.png``.
+def run(folder: Path, *, quick: bool = False, recordings: Sequence[str] = ()) -> dict[str, Any]:
+    """Train every setting of the grid on some sessions, and leave ``recipes.json`` and ``recipes.png``.
 
     Everything else is as in the recipe ``default``. The seed is one: differences of .001 in MSE mean nothing.
 
@@ -46,15 +54,31 @@ def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
     folder : Path
         Where to; made if missing.
     quick : bool
-        A small session.
+        A small simulated session.
+    recordings : sequence of str
+        Recordings to train on beside the simulated session.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = PaperNetworkConfig(n_neurons=600, n_recorded=200, n_samples=20_000)
     if quick:
         network = PaperNetworkConfig(n_neurons=60, n_recorded=20, n_samples=2_000)
     simulation = simulate_paper_network(network)
-    windows = prepare([simulation.session])
-    truth = simulation.truth.weights[windows[0].kept][:, windows[0].kept]
+    sessions = [_study("simulated", simulation.session, simulation.truth.weights)]
+    sessions += [_study(name.rsplit("/", 1)[-1], load(name), None) for name in recordings]
+    results = {
+        "software": software_versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "sessions": sessions,
+    }
+    (folder / "recipes.json").write_text(json.dumps(results, indent=1) + "\n")
+    save_figures({"recipes": draw(results)}, folder)
+    return results
+
+
+def _study(name: str, session: Session, truth: NDArray[np.float32] | None) -> dict[str, Any]:
+    """Train every setting on one session."""
+    windows = prepare([session])
+    kept = windows[0].kept
     rows = []
     for context, stretch, batch, rate, epochs in GRID:
         model = {"context": context, "stretch": stretch}
@@ -63,45 +87,36 @@ def run(folder: Path, *, quick: bool = False) -> dict[str, Any]:
         fitted = SynapsNet(windows, config.model, seed=config.train.seed)
         begin = time.process_time()
         curve = train(fitted, windows, config.train).curve
+        found = {
+            **model,
+            **schedule,
+            "processor_seconds": time.process_time() - begin,
+            "seconds": curve["seconds"].tolist(),
+            "validation_mse": curve["validation_mse"].tolist(),
+            "best": float(curve["validation_mse"].min()),
+            "test_mse": validate(fitted, windows, "test")[0],
+        }
         weights = fitted.connectivity(0)
-        assert weights is not None
-        rows.append(
-            {
-                **model,
-                **schedule,
-                "processor_seconds": time.process_time() - begin,
-                "seconds": curve["seconds"].tolist(),
-                "validation_mse": curve["validation_mse"].tolist(),
-                "best": float(curve["validation_mse"].min()),
-                "test_mse": validate(fitted, windows, "test")[0],
-                "recovery_r": recovery(weights, truth)["r"],
-            }
-        )
-    results = {
-        "neurons": windows[0].n_neurons,
-        "samples": network.n_samples,
-        "software": software_versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "rows": rows,
-    }
-    (folder / "recipes.json").write_text(json.dumps(results, indent=1) + "\n")
-    save_figures({"recipes": draw(results)}, folder)
-    return results
+        if truth is not None and weights is not None:
+            found["recovery_r"] = recovery(weights, truth[kept][:, kept])["r"]
+        rows.append(found)
+    return {"name": name, "neurons": windows[0].n_neurons, "samples": session.n_samples, "rows": rows}
 
 
 def draw(results: dict[str, Any]) -> Any:
     """Draw the best validation MSE of each setting against the processor time it took."""
-    figure = new_figure(7.5, 5)
-    ax = figure.subplots()
+    sessions = results["sessions"]
+    figure = new_figure(6.5 * len(sessions), 5)
     colors = {("window", 1): ORANGE, ("stream", 8): GREEN}
-    for row in results["rows"]:
-        color = colors.get((row["context"], row["stretch"]), BLUE)
-        ax.plot(row["processor_seconds"], row["best"], "o", color=color)
-        stretch = f"{row['context']} {row['stretch']} x " if row["context"] == "stream" else "window "
-        text = f" {stretch}{row['batch_size']}, {row['learning_rate']:g}, {row['epochs']} epochs"
-        ax.annotate(text, (row["processor_seconds"], row["best"]), fontsize=7, va="center")
-    ax.margins(x=0.35)
-    title = f"{results['neurons']} simulated neurons x {results['samples']} samples"
-    ax.set(xscale="log", xlabel="processor seconds", ylabel="best validation MSE", title=title)
-    ax.spines[["top", "right"]].set_visible(False)
+    for ax, session in zip(figure.subplots(1, len(sessions), squeeze=False)[0], sessions, strict=True):
+        for row in session["rows"]:
+            color = colors.get((row["context"], row["stretch"]), BLUE)
+            ax.plot(row["processor_seconds"], row["best"], "o", color=color)
+            stretch = f"{row['context']} {row['stretch']} x " if row["context"] == "stream" else "window "
+            text = f"  {stretch}{row['batch_size']}, {row['learning_rate']:g}, {row['epochs']} epochs"
+            ax.annotate(text, (row["processor_seconds"], row["best"]), fontsize=7, va="center")
+        ax.margins(x=0.4)
+        title = f"{session['name']}: {session['neurons']} neurons x {session['samples']} samples"
+        ax.set(xscale="log", xlabel="processor seconds", ylabel="best validation MSE", title=title)
+        ax.spines[["top", "right"]].set_visible(False)
     return figure

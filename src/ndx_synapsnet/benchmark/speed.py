@@ -139,5 +139,5 @@ def _draw_race(ax: Any, found: dict[str, Any]) -> None:
         ax.plot(ours["seconds"], ours["validation_mse"], color=color, marker="o", ms=3, label=f"recipe {name}")
     ax.axhline(paper["best"], color=GREY, ls="--", lw=1, label="the paper recipe's best")
     name = "simulated" if isinstance(found["source"], dict) else found["source"]
-    title = f"{name}: {found['neurons']} neurons x {found['samples']} samples"
+    title = f"{name}\n{found['neurons']} neurons x {found['samples']} samples"
     ax.set(xscale="log", xlabel="seconds", ylabel="validation MSE", title=title)

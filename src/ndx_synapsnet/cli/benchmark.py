@@ -106,8 +106,9 @@ def large(output: Path, device: str, neurons: int, samples: int, epochs: int) ->
 @benchmark.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-recipes", show_default=True)
 @click.option("--quick", is_flag=True, help="A small session.")
-def recipes(output: Path, quick: bool) -> None:
-    """Train settings around the recipes' on one simulated session: what a validation loss costs, and why they are so.
+@click.option("--recording", "recordings", metavar="URI", multiple=True, help="A recording to train on too.")
+def recipes(output: Path, quick: bool, recordings: tuple[str, ...]) -> None:
+    """Train settings around the recipes' on a simulated session: what a validation loss costs, and why they are so.
 
     \b
     Example:
@@ -119,9 +120,8 @@ def recipes(output: Path, quick: bool) -> None:
 
     require_matplotlib()
     make_folder(output)
-    found = run(output, quick=quick)
+    found = run(output, quick=quick, recordings=recordings)
     keys = ("context", "stretch", "batch_size", "learning_rate", "epochs", "processor_seconds", "best", "test_mse")
-    rows = [[row[key] for key in (*keys, "recovery_r")] for row in found["rows"]]
     columns = [
         "context",
         "stretch",
@@ -133,8 +133,10 @@ def recipes(output: Path, quick: bool) -> None:
         "test MSE",
         "recovery r",
     ]
-    title = f"{found['neurons']} simulated neurons x {found['samples']} samples"
-    tables.say(tables.grid(title, columns, rows))
+    for session in found["sessions"]:
+        rows = [[*(row[key] for key in keys), row.get("recovery_r")] for row in session["rows"]]
+        title = f"{session['name']}: {session['neurons']} neurons x {session['samples']} samples"
+        tables.say(tables.grid(title, columns, rows))
     tables.say(f"Written: {output / 'recipes.json'}, {output / 'recipes.png'}")
 
 

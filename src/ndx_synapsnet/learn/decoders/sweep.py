@@ -141,6 +141,23 @@ def sweep_predict(
     return _predict(p, engine)
 
 
+@torch.no_grad()
+def engine_of(decoder: Decoder) -> str:
+    """Return what trains this decoder where it lies: ``native``, or ``torch`` with the reason in words."""
+    if not sweeps(decoder):
+        return "torch (the decoder has no fused pass)"
+    shape, like = decoder.shape, decoder.readout.weight
+    one = like.new_zeros(1, 1, 1)
+    constant, shared = _project(decoder, like.new_zeros(1, 1, shape.behaviors), like.new_zeros(1, shape.embedding))
+    p = _pass(
+        _Static(_CELLS[type(decoder)], like.new_zeros(1, 1)),
+        constant, shared, decoder.input.series, decoder.recurrent.weight, decoder.recurrent.bias,
+        decoder.readout.weight, decoder.readout.bias, one, *([one] * shape.series),
+    )  # fmt: skip
+    problem = native.problem(p)
+    return f"torch ({problem})" if problem else "native"
+
+
 def _check(decoder: Recurrent, series: Sequence[Tensor], behavior: Tensor, embedding: Tensor, target: Tensor) -> None:
     if not sweeps(decoder):
         raise ValueError(f"{type(decoder).__name__} is not among {', '.join(cell.__name__ for cell in _CELLS)}")
