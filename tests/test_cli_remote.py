@@ -304,6 +304,24 @@ def test_a_result_s_word_is_no_reason_to_ask_an_archive_that_is_not_known(archiv
     assert archive.counts.requests == len(archive.counts.api) == 0
 
 
+def test_a_server_is_not_asked_because_a_result_names_it(own, quick):
+    archive = own()
+    uri = archive.file_url(FILE)
+    fitted(uri, "-o", "of-server.nwb", *quick)
+    archive.reset_counts()
+    drawn = run("plot", "of-server.nwb", "-o", "pictures")
+    assert drawn.exit_code == 0, drawn.output
+    assert f"--source {uri}" in drawn.output
+    assert archive.counts.requests == 0
+    drawn = run("plot", "of-server.nwb", "-o", "pictures", "--source", uri)
+    assert drawn.exit_code == 0, drawn.output
+    assert archive.counts.requests > 0
+    write(archive.folder / FILE, seed=7)
+    drawn = run("plot", "of-server.nwb", "-o", "pictures", "--source", uri)
+    assert drawn.exit_code == 2
+    assert "another content" in drawn.output
+
+
 def test_a_remote_result_is_shown_and_drawn(own, quick, tmp_path):
     archive = own()
     fitted(archive.folder / FILE, "-o", archive.folder / "sub-1_ses-1_result.nwb", *quick)
@@ -440,6 +458,13 @@ def test_planes_in_files_of_their_own_are_one_recording(tmp_path, start_archive,
     assert refused.exit_code == 2
     assert "it is several files" in refused.output
     assert "One session, with --join" in run("inspect", folder / "*.nwb", "--join").output
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_joining_says_that_files_are_looked_at(archive, quick, use_archive, progress):
+    use_archive(archive, progress=progress)
+    told = run("inspect", f"DANDI:000999/{FILE}", "--join")
+    assert ("Looking which files are of one session" in told.output) == progress
 
 
 def test_bars_count_the_bytes_that_arrive(dandiset, start_archive, use_archive, quick, capfd):

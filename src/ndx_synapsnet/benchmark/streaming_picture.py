@@ -21,7 +21,8 @@ def draw(results: dict[str, Any]) -> Any:
             inflate = results["recordings"][recording]["inflate_seconds"] if i else 0.0
             _panel(axes[i, j], rows, inflate, names=j == 0)
             axes[i, j].set_title(f"{recording}\n{line}", fontsize=9)
-    axes[0, 0].legend(frameon=False, fontsize=7, loc="lower right")
+    handles = {label: handle for ax in axes.flat for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
     return figure
@@ -34,7 +35,8 @@ def _panel(ax: Any, rows: list[dict[str, Any]], inflate: float, *, names: bool) 
     for place, row in enumerate(rows):
         seconds = row.get("seconds")
         if seconds is None:
-            ax.text(0, place, f" {row['skipped']}", va="center", fontsize=7, color=GREY)
+            ax.text(0, place, f" {row['skipped']}", va="center", fontsize=7, color=GREY, zorder=3,
+                    bbox={"color": "white", "pad": 0.5, "lw": 0})  # fmt: skip
             continue
         read = row["phases"].get("read") if row["reader"].endswith("alone") else None
         ours = row["reader"].startswith("ours")
@@ -43,12 +45,13 @@ def _panel(ax: Any, rows: list[dict[str, Any]], inflate: float, *, names: bool) 
         text = f"{shown:.3g}" + ("" if row["right"] else " (WRONG)")
         inside = shown > 0.85 * right
         ax.text(min(shown, right), place, f"{text} " if inside else f" {text}", va="center", fontsize=7,
-                ha="right" if inside else "left", color="white" if inside else "black")  # fmt: skip
+                ha="right" if inside else "left", color="white" if inside else "black", zorder=3,
+                bbox=None if inside else {"color": "white", "pad": 0.5, "lw": 0})  # fmt: skip
     ax.axvline(least, color="black", lw=1, label="bytes needed / bandwidth + 4 round trips")
     if inflate > least:
         ax.axvline(inflate, color="black", lw=1, ls=":", label="inflating")
     ax.axvline(1.25 * max(least, inflate), color=GREY, lw=1, ls="--", label="1.25 times that")
-    ax.set(xlim=(0, right), yticks=range(len(rows)))
+    ax.set(xlim=(0, right), ylim=(-0.7, len(rows) - 0.3), yticks=range(len(rows)))
     ax.set_yticklabels([row["reader"] for row in rows] if names else [], fontsize=8)
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)

@@ -117,6 +117,8 @@ def fit(
         with world.agreeing():
             if each and world.size > 1:
                 raise InputError("--each trains in one process", remedy="Start it without torchrun, or leave it out.")
+            if join:  # all files are opened to tell sessions apart
+                transfers.say("Looking which files are of one session ...")
             found = recordings(uris, join=join)
             targets = (
                 amended_files(found) if in_place else new_files(found, output, each=each, finished=resume and each)

@@ -32,6 +32,8 @@ def inspect(uris: tuple[str, ...], as_json: bool, preset: str | None, join: bool
     config = read_config({}, preset)
     found: list[dict[str, Any]] = []
     with remote_reading(remote, silent=as_json) as transfers:
+        if join:  # all files are opened to tell sessions apart
+            transfers.say("Looking which files are of one session ...")
         for recording in recordings(uris, join=join):
             if len(recording) > 1 and not as_json:
                 tables.say(f"One session, with --join: {', '.join(shown((uri,)) for uri in recording)}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -68,6 +71,11 @@ class Transfers:
             finally:
                 with self._lock:
                     self._bar = None
+
+    def say(self, text: str) -> None:
+        """Say what is going on before there is anything to count, where bars are shown."""
+        if sys.stderr.isatty() if self._progress is None else self._progress:
+            click.echo(text, err=True)
 
     def line(self, provenance: Mapping[str, Any]) -> str | None:
         """Return what reading a session took, once; None for local files.

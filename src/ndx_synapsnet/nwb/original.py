@@ -24,7 +24,8 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     result : FitResult
         The fit; its provenance says where the recording is and how it was read.
     path : Path or str, optional
-        The recording, if it is no longer where the provenance says.
+        The recording, if it is no longer where the provenance says; needed for one that was on a web server or in a
+        bucket, for what a result's file says is no reason to ask any server.
 
     Raises
     ------
@@ -35,14 +36,16 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     config = from_mapping(ReadConfig, source.get("read_config", {}), where="the result's provenance")
     files = source.get("files", []) if path is None else []
     records = files or [source]
+    if path is None:
+        for record in records:
+            _require_ours(record)
     places = [source_address(record) if path is None else os.fspath(path) for record in records]
     session = read_planes(places, config) if files else read_session(places[0], config)
     again = session.provenance.get("files") or [session.provenance]
     for record, now in zip(records, again, strict=False):
-        before, found = (stated_digest(each.get("remote") or {}) for each in (record, now))
-        if before and found and before != found:
+        if _changed(record, now):
             raise InputError(
-                "the archive has another content here than the one that was fitted",
+                "there is another content here than the one that was fitted",
                 where=str(now.get("uri")),
                 remedy="Name a copy of that one, or fit the new one",
             )
@@ -56,6 +59,30 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
             remedy="Name the recording that the result was learned from.",
         )
     return session.select(np.array([place[name] for name in result.neurons.id]))
+
+
+def _require_ours(record: Mapping[str, Any]) -> None:
+    """Refuse to ask a server only because a result names it; archives that are known are another matter."""
+    from .sources import LocalAddress, address_of
+    from .sources.uri import DandiAddress
+
+    address = address_of(source_address(record))
+    if not isinstance(address, (LocalAddress, DandiAddress)):
+        raise InputError(
+            "the recording is on a server, which is not asked only because a result names it",
+            where=str(address),
+            remedy=f"If it is to be trusted, name it: --source {address}",
+        )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether the records of a file's two readings tell of different contents."""
+    then, found = before.get("remote") or {}, now.get("remote") or {}
+    digests = stated_digest(then), stated_digest(found)
+    if all(digests):
+        return digests[0] != digests[1]
+    keys = then.get("content_key"), found.get("content_key")  # of no meaning but at the same address
+    return before.get("uri") == now.get("uri") and all(keys) and keys[0] != keys[1]
 
 
 def source_address(record: Mapping[str, Any]) -> str:

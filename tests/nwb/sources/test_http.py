@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 
+import h5py
 import numpy as np
 import pytest
 import requests
 
 from ndx_synapsnet.benchmark.archive import Faults
 from ndx_synapsnet.errors import InputError
-from ndx_synapsnet.nwb.readers import inspect
+from ndx_synapsnet.nwb.readers import inspect, read_session
 from ndx_synapsnet.nwb.readers.origin import naming
-from ndx_synapsnet.nwb.sources import SOURCES, open_source, s3
+from ndx_synapsnet.nwb.sources import SOURCES, open_source, s3, stores
 from ndx_synapsnet.nwb.sources.http import locate_http
 from ndx_synapsnet.nwb.sources.remote.options import RemoteOptions
 from ndx_synapsnet.nwb.sources.stores import LocatedStore, WebFolder
@@ -143,7 +144,7 @@ def test_the_region_of_a_bucket(monkeypatch):
         return response
 
     monkeypatch.setattr(requests, "head", head)
-    s3._region.cache_clear()
+    s3._stated_region.cache_clear()
     for _ in range(2):
         located = s3.locate_s3(S3Address("bucket-of-the-test", "x.nwb"), RemoteOptions())
         assert located.url() == "https://bucket-of-the-test.s3.eu-west-1.amazonaws.com/x.nwb"
@@ -158,8 +159,29 @@ def test_a_bucket_that_cannot_be_reached(monkeypatch):
         raise requests.ConnectionError
 
     monkeypatch.setattr(requests, "head", head)
-    s3._region.cache_clear()
+    s3._stated_region.cache_clear()
     refused("s3://bucket-of-the-test/x.nwb", "Amazon's server cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("stated", "host"),
+    [("eu-west-1", "s3.eu-west-1.amazonaws.com"), ("evil.example/", "s3.amazonaws.com"), ("", "s3.amazonaws.com")],
+)
+def test_a_bucket_s_region_is_asked_again_and_not_believed_blindly(monkeypatch, stated, host):
+    answers = [requests.ConnectionError(), 503, 301]
+
+    def head(url, **settings):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        response = requests.Response()
+        response.status_code, response.headers["x-amz-bucket-region"] = answer, stated
+        return response
+
+    monkeypatch.setattr(requests, "head", head)
+    s3._stated_region.cache_clear()
+    located = s3.locate_s3(S3Address("bucket-of-the-test", "x.nwb"), RemoteOptions(backoff=0.001))
+    assert located.url() == f"https://bucket-of-the-test.{host}/x.nwb"
 
 
 # -- Zarr
@@ -216,8 +238,9 @@ def test_a_link_out_of_a_store_is_refused(archive, dandiset_folder):
 def test_pickled_objects_are_not_loaded(archive, dandiset_folder):
     with open_source(archive.file_url(ZARR)) as opened:
         groups = opened.nwbfile.electrodes["group"].data
-        with pytest.raises(Exception, match=r"[Pp]ickle"):
+        with pytest.raises(InputError, match="pickled objects") as caught:
             groups[0]
+        assert "/general/extracellular_ephys/electrodes/group" in caught.value.where
 
 
 def test_a_damaged_chunk_of_an_asset_is_noticed(archive, dandiset_folder):
@@ -234,7 +257,75 @@ def test_zarr_cannot_be_verified_as_a_whole(archive, use_archive):
     refused(f"DANDI:000999/{ZARR}", "cannot be verified as a whole")
 
 
+def test_absent_chunks_are_told(archive, dandiset_folder):
+    for path in (dandiset_folder / ZARR / "processing/ophys/observed/data").iterdir():
+        if not path.name.startswith("."):
+            path.unlink()
+    with open_source(archive.file_url(ZARR)) as opened:
+        assert opened.absences() == ()
+        assert not opened.nwbfile.processing["ophys"]["observed"].data[:].any()
+        (told,) = opened.absences()
+        assert "fill values" in told
+        assert "processing/ophys/observed/data/" in told
+
+
+def test_a_session_tells_of_absent_chunks(archive, dandiset_folder):
+    uri = archive.file_url(ZARR)
+    whole = read_session(uri, behavior="observed")
+    assert not any("absent" in note for note in whole.provenance["notes"])
+    data = "processing/ophys/observed/data"
+    next(path for path in (dandiset_folder / ZARR / data).iterdir() if path.name[0] != ".").unlink()
+    again = read_session(uri, behavior="observed")
+    assert any("absent" in note and data in note for note in again.provenance["notes"])
+
+
+# -- parts of a file in other files
+
+
+def _linked(file):
+    file["acquisition/x"] = h5py.ExternalLink("other.h5", "/processing/ophys/observed/data")
+
+
+def _stored_here(file):
+    file.create_dataset("acquisition/x", (8,), "u1", external=[("/etc/hostname", 0, 8)])
+
+
+def _virtual(file):
+    stored = file["processing/ophys/observed/data"]
+    layout = h5py.VirtualLayout(stored.shape, stored.dtype)
+    layout[:] = h5py.VirtualSource("other.h5", stored.name, stored.shape)
+    file.create_virtual_dataset("acquisition/x", layout)
+
+
+@pytest.mark.parametrize("change", [_linked, _stored_here, _virtual])
+def test_a_remote_file_with_parts_elsewhere_is_refused(archive, dandiset_folder, change):
+    with h5py.File(dandiset_folder / FILE, "a") as file:
+        change(file)
+    error = refused(archive.file_url(FILE), "lies in another file")
+    assert error.where == f"{archive.file_url(FILE)}, /acquisition/x"
+    assert "Download it with the files next to it" in error.remedy
+
+
+def test_a_virtual_dataset_of_the_file_itself_is_read(archive, dandiset_folder):
+    local = dandiset_folder / FILE
+    with h5py.File(local, "a") as file:
+        stored = file["processing/ophys/observed/data"]
+        layout = h5py.VirtualLayout(stored.shape, stored.dtype)
+        layout[:] = h5py.VirtualSource(".", "/processing/ophys/observed/stored", stored.shape)
+        file.move(stored.name, "/processing/ophys/observed/stored")
+        virtual = file.create_virtual_dataset("processing/ophys/observed/data", layout)
+        virtual.attrs.update(dict(stored.attrs))
+    same_data(archive.file_url(FILE), local)
+
+
 # -- files below a root
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("12", 12), ("", None), (None, None), ("9" * 5000, None), ("-1", None), ("١٢", None)]
+)
+def test_numbers_in_headers(text, number):
+    assert stores._whole_number(text) == number
 
 
 @pytest.fixture

@@ -34,6 +34,9 @@ REFS = {"refs": {".zgroup": '{"zarr_format": 2}', "a/0": ["https://example.org/x
         ({"a/.zarray": {"compressor": {"id": "pickle"}}}, "pickled objects"),
         ({"a/.zarray": "{"}, "damaged"),
         ({"a/.zattrs": "3"}, "damaged"),
+        ({"a/.zarray": ["https://example.org/array", 0, 10]}, "not in the file itself"),
+        ({".zgroup": ["https://example.org/group"]}, "not in the file itself"),
+        ({"a/.zattrs": 3}, "not in the file itself"),
     ],
 )
 def test_hostile_lindi_files(refs, says):
@@ -57,6 +60,16 @@ def test_lindi_without_its_extra(archive, use_archive, dandiset_folder, monkeypa
     for uri in (archive.file_url("x.lindi.json"), dandiset_folder / "x.lindi.json", "DANDI:000999/x.lindi.json"):
         with pytest.raises(InputError, match=r"needs the package lindi.*ndx-synapsnet\[lindi\]"), open_source(uri):
             pass
+
+
+def test_a_lindi_file_cannot_be_verified(archive, use_archive, dandiset_folder):
+    (dandiset_folder / "x.lindi.json").write_text(json.dumps(REFS))
+    use_archive(archive, verify=True)
+    with (
+        pytest.raises(InputError, match="lindi file cannot be verified"),
+        open_source("DANDI:000999/x.lindi.json"),
+    ):
+        pass
 
 
 def test_a_lindi_file(archive, use_archive, dandiset_folder):

@@ -219,6 +219,24 @@ def test_secrets_are_not_shown(url, shown):
     assert all(secret not in repr(address) for secret in ("abc", "pass", "f" * 50))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/x.nwb?AWSAccessKeyId=abc&Signature=abc",
+        "s3://bucket/x.nwb?X-Amz-Signature=abc?region=us-east-2",
+        "s3://bucket/x.nwb?a=" + "abc" * 20,
+        "s3://bucket/../x.nwb?Signature=abc",
+        "s3://me:abc@bucket/x.nwb",
+        "dandi://me:abc@dandi/000021/x.nwb",
+        "https://dandiarchive.org/dandiset/000021/draft/files?location=../x&token=abc",
+    ],
+)
+def test_addresses_that_are_refused_show_no_secrets(text):
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert "abc" not in str(caught.value)
+
+
 def test_instances():
     assert of_instance("DANDI-sandbox") == "dandi-sandbox"
     assert of_instance("https://api.dandiarchive.org/api/") == "dandi"

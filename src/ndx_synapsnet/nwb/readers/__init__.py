@@ -66,4 +66,5 @@ def read_session(uri: str | os.PathLike[str], config: ReadConfig | None = None, 
         session = read_nwbfile(opened.nwbfile, config, origin=origin, warnings=opened.warnings)
         if "remote" in origin:
             origin["remote"].update(opened.record)  # what was transferred is known by now
+        session.provenance["notes"].extend(opened.absences())
         return session

@@ -114,8 +114,12 @@ class _Look:
             neurons=self.neuron_info(default),
             other=tuple(self.others(named)),
             notes=tuple(dict.fromkeys(self.notes)),
-            problems=tuple(dict.fromkeys([*self.problems, *(f"pynwb says: {t}" for t in self.opened.warnings)])),
+            problems=self.told_problems(),
         )
+
+    def told_problems(self) -> tuple[str, ...]:
+        from_pynwb = (f"pynwb says: {text}" for text in self.opened.warnings)
+        return tuple(dict.fromkeys([*self.problems, *from_pynwb, *self.opened.absences()]))
 
     def problem(self, error: InputError) -> None:
         self.problems.append(str(error))

@@ -114,7 +114,9 @@ def read_planes(uris: Addresses, config: ReadConfig | None = None, **settings: A
             activity = joined([p for part in parts for p in part.planes], config, [n for p in parts for n in p.notes])
             origin = {**origin_record(first), "files": files}
             nwbfile, warnings = first.nwbfile, first.warnings
-            return with_covariates(activity, nwbfile, config, reader="calcium", origin=origin, warnings=warnings)
+            session = with_covariates(activity, nwbfile, config, reader="calcium", origin=origin, warnings=warnings)
+            session.provenance["notes"].extend(first.absences())
+            return session
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def _part(opened: OpenedFile, first: OpenedFile, config: ReadConfig) -> _Part:
             raise InputError("this would be read as spikes, and only imaging planes can be joined")
         label = str(nwbfile.identifier)
         planes, notes = planes_of(nwbfile, config, label=f"{label}:")
+        notes = notes if opened is first else [*notes, *opened.absences()]  # of the first one more is read later
     record = file_record(nwbfile)
     stated = {name: record[name] for name in ("identifier", "file_object_id")}
     return _Part(planes, [f"{label}: {note}" for note in notes], {**origin_record(opened), **stated})

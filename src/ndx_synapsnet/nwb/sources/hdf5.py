@@ -46,7 +46,8 @@ def open_hdf5_remote(reader: RangeReader) -> Iterator[OpenedFile]:
     Raises
     ------
     InputError
-        As `open_hdf5`; and whatever the reader raises where the bytes cannot be had.
+        As `open_hdf5`; if a part of it lies in another file; and whatever the reader raises where the bytes cannot be
+        had.
     """
     from .remote.blockfile import BlockFile
 
@@ -54,6 +55,7 @@ def open_hdf5_remote(reader: RangeReader) -> Iterator[OpenedFile]:
         with _hdf5_errors(reader.uri):
             content = stack.enter_context(BlockFile(reader))
             file = stack.enter_context(h5py.File(content, "r"))
+            _require_whole(file, reader.uri)
             version = _stored_version(file, reader.uri)
         yield stack.enter_context(_opened(version, reader.uri, file=file))
 
@@ -79,6 +81,51 @@ def _opened(version: str, where: str, **place: Any) -> Iterator[OpenedFile]:
     finally:
         if io is not None:
             io.close()
+
+
+def _require_whole(file: h5py.File, where: str) -> None:
+    """Refuse a remote file with parts in other files: HDF5 would look for them here, or take this file for them.
+
+    What is read is what pynwb reads next anyway: links and the headers of datasets.
+    """
+    failures: list[Exception] = []
+
+    def elsewhere(name: bytes, link: h5py.h5l.LinkInfo) -> bytes | None:  # what is not None ends the walk
+        if link.type == h5py.h5l.TYPE_SOFT:  # leads to what is looked at under its own name
+            return None
+        try:
+            whole = link.type == h5py.h5l.TYPE_HARD and not _stored_elsewhere(h5py.h5o.open(file.id, name))
+        except Exception as error:  # HDF5 lets none through
+            failures.append(error)
+            return name
+        return None if whole else name
+
+    name = None
+    try:
+        name = file.id.links.visit(elsewhere, info=True)
+    except Exception as error:  # of many kinds where the file is damaged or the server is gone
+        failures.append(error)
+    if failures:
+        own = _input_error(failures[0])
+        raise own or InputError(f"HDF5 cannot open the file ({failures[0]})", where=where) from failures[0]
+    if name is not None:
+        raise InputError(
+            "a part of this file lies in another file, which cannot be read from afar",
+            where=f"{where}, /{name.decode(errors='replace')}",
+            remedy="Download it with the files next to it that it needs, and give the path",
+        )
+
+
+def _stored_elsewhere(part: h5py.h5g.GroupID | h5py.h5d.DatasetID | h5py.h5t.TypeID) -> bool:
+    """Return whether an object is a dataset with values outside its file."""
+    if not isinstance(part, h5py.h5d.DatasetID):
+        return False
+    properties = part.get_create_plist()
+    if properties.get_external_count():
+        return True
+    if properties.get_layout() != h5py.h5d.VIRTUAL:
+        return False
+    return any(properties.get_virtual_filename(number) != "." for number in range(properties.get_virtual_count()))
 
 
 def _stored_version(file: h5py.File, where: str) -> str:

@@ -14,6 +14,7 @@ from .opened import OpenedFile, collected_warnings
 from .version import require_nwb2
 
 _TEMPLATE_START = "{{"
+_METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
 def parse_lindi(content: bytes | str, *, where: str, local: bool) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def parse_lindi(content: bytes | str, *, where: str, local: bool) -> dict[str, A
     Raises
     ------
     InputError
-        If it is no such JSON, refers to files of this machine though it came from elsewhere, or holds pickled objects.
+        If it is no such JSON, refers to files of this machine though it came from elsewhere, holds pickled objects, or
+        has its metadata in another file.
     """
     try:
         system = json.loads(content)
@@ -44,11 +46,14 @@ def parse_lindi(content: bytes | str, *, where: str, local: bool) -> dict[str, A
         ) from error
     templates = system.get("templates") or {}
     for key, value in refs.items():
+        name = key.rpartition("/")[2]
+        if name in _METADATA and not isinstance(value, (str, dict)):  # what lies elsewhere is not looked at
+            raise InputError("the metadata of an object are not in the file itself", where=f"{where}, {key}")
         if isinstance(value, list) and value:
             _require_web(_expanded(str(value[0]), templates), key, where=where, local=local)
-        elif key.rpartition("/")[2] == ".zarray":
+        elif name == ".zarray":
             _require_no_pickle(value, key, where=where)
-        elif key.rpartition("/")[2] == ".zattrs":
+        elif name == ".zattrs":
             _require_web_link(value, key, where=where, local=local)
     return dict(system)
 

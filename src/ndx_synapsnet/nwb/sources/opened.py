@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TextIO
@@ -29,6 +29,8 @@ class OpenedFile:
     record: Mapping[str, Any] = field(default_factory=dict)
     """Of a remote file, JSON-able: archive, dandiset, version, asset id, path, size, digest, ``integrity``
     (``verified`` or ``unverified``), and ``bytes_transferred`` and ``requests`` up to now; empty for a local one."""
+    absences: Callable[[], Sequence[str]] = tuple
+    """Says what of the data that were read up to now is absent from the file, so that fill values stand for it."""
 
 
 # About the versions of software or schema, not about the data: pynwb says them of every older file.

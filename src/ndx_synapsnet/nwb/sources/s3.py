@@ -9,7 +9,7 @@ from urllib.parse import quote
 from ...errors import InputError
 from .remote.location import Located
 from .remote.options import RemoteOptions
-from .uri import S3Address
+from .uri import REGION, S3Address
 
 
 def https_url(address: S3Address, region: str | None = None) -> str:
@@ -40,7 +40,7 @@ def locate_s3(address: S3Address, options: RemoteOptions) -> Located:
     """
     region = address.region
     if region is None and _endpoint() is None:
-        region = _region(address.bucket, options.timeout)
+        region = _region(address.bucket, options)
     url = https_url(address, region)
     return Located(uri=str(address), url=lambda: url, record={"bucket": address.bucket, "key": address.key})
 
@@ -50,19 +50,35 @@ def _endpoint() -> str | None:
     return text.rstrip("/") if text else None
 
 
-@lru_cache(maxsize=256)
-def _region(bucket: str, timeout: float) -> str | None:
-    """Return the region that a bucket says it is in; None: it does not say."""
-    import requests
+def _region(bucket: str, options: RemoteOptions) -> str | None:
+    """Return the region that a bucket says it is in; None: it does not say, or nothing that can be one."""
+    return _stated_region(bucket, options.timeout, options.tries, options.backoff, options.max_wait)
 
-    url = https_url(S3Address(bucket, ""))
+
+@lru_cache(maxsize=256)
+def _stated_region(bucket: str, timeout: float, tries: int, backoff: float, max_wait: float) -> str | None:
+    import requests
+    import tenacity
+
+    def ask() -> requests.Response:
+        response = requests.head(https_url(S3Address(bucket, "")), timeout=timeout, allow_redirects=False)
+        if response.status_code in (408, 429) or response.status_code >= 500:
+            raise requests.HTTPError(f"it answered {response.status_code}")
+        return response
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(requests.RequestException),
+        stop=tenacity.stop_after_attempt(tries),
+        wait=tenacity.wait_random_exponential(multiplier=backoff, max=max_wait),
+        reraise=True,
+    )
     try:
-        response = requests.head(url, timeout=timeout, allow_redirects=False)
+        response = retrying(ask)
     except requests.RequestException as error:
         raise InputError(
             "Amazon's server cannot be reached", where=f"s3://{bucket}", remedy="Check the network connection"
         ) from error
     if response.status_code == 404:
         raise InputError("there is no such bucket", where=f"s3://{bucket}", remedy="Check its name")
-    region: str | None = response.headers.get("x-amz-bucket-region")
-    return region
+    region = response.headers.get("x-amz-bucket-region", "")
+    return region if REGION.fullmatch(region) else None  # it becomes part of a host's name

@@ -53,6 +53,8 @@ class WebFolder:
     ----------
     bytes, requests, absent : int
         Bytes received, requests sent, and files asked for that are not there.
+    missing : set of str
+        Files without which data were read; kept by who reads these.
     """
 
     integrity: Literal["unverified"] = "unverified"
@@ -67,6 +69,7 @@ class WebFolder:
         self._began = time.monotonic()
         self._seconds = 0.0
         self.bytes = self.requests = self.absent = 0
+        self.missing: set[str] = set()
         if options.on_open is not None:
             options.on_open(self)
 
@@ -146,8 +149,8 @@ class WebFolder:
                 if response.status in (404, 410):
                     return None
                 if response.status in _TRY_AGAIN or response.status >= 500:
-                    asked = response.headers.get("Retry-After", "")
-                    raise _Transient(f"it answered {response.status}", float(asked) if asked.isdecimal() else None)
+                    asked = _whole_number(response.headers.get("Retry-After"))
+                    raise _Transient(f"it answered {response.status}", asked)
                 if response.status in (401, 403):
                     raise InputError(
                         f"access to {path} was refused ({response.status})",
@@ -162,11 +165,11 @@ class WebFolder:
         raise InputError("too many redirects", where=where)
 
     def _body(self, response: Any, path: str) -> bytes:
-        stated = response.headers.get("Content-Length", "")
-        if stated.isdecimal() and int(stated) > _LARGEST:
-            raise InputError(f"{path} has {stated} bytes, more than any chunk has", where=self.located.uri)
+        length = _whole_number(response.headers.get("Content-Length"))
+        if length is not None and length > _LARGEST:
+            raise InputError(f"{path} has more bytes than any chunk has", where=self.located.uri)
         content = bytes(response.read(_LARGEST + 1, decode_content=False))
-        if stated.isdecimal() and len(content) != int(stated):
+        if length is not None and len(content) != length:
             raise _Transient("it sent less than it said")
         if len(content) > _LARGEST:
             raise InputError(f"{path} is larger than any chunk", where=self.located.uri)
@@ -182,6 +185,11 @@ class WebFolder:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, _Transient) else None
         return jittered if asked is None else min(self._options.max_wait, asked + jittered)
+
+
+def _whole_number(text: str | None) -> int | None:
+    """Return what a header says, if that is a number of a length that can be meant."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _host(url: str) -> tuple[str, str, int | None]:

@@ -27,7 +27,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
+REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
 _SECRET = re.compile(
     r"sig|token|key|secret|credential|auth|passw|pwd|policy|session|expires|^x-(amz|goog)-|^(se|sp|sr|st|sv|code)$",
     re.IGNORECASE,
@@ -242,10 +242,13 @@ def _identifier(text: str, start: int, instance: str) -> DandiAddress:
 
 
 def _dandi_url(text: str, instance: str) -> DandiAddress:
+    where = _shown(text)
     match = re.fullmatch(rf"[^:]+://([^/@]+)/({_DANDISET})(?:@({_VERSION}))?(?:/(.*))?", text)
     if match is None:
         raise InputError(
-            "this names no dandiset", where=text, remedy="The form is dandi://dandi/000021@0.220126.0003/sub-1/file.nwb"
+            "this names no dandiset",
+            where=where,
+            remedy="The form is dandi://dandi/000021@0.220126.0003/sub-1/file.nwb",
         )
     name, dandiset, version, path = match.groups()
     if name.lower() in known_instances():
@@ -255,10 +258,10 @@ def _dandi_url(text: str, instance: str) -> DandiAddress:
     else:
         raise InputError(
             f"no archive named {name} is known",
-            where=text,
+            where=where,
             remedy=f"Known: {', '.join(sorted(known_instances()))}. For another give its API's address (--instance)",
         )
-    return DandiAddress(place, dandiset, version, dandi_path(path or "", where=text))
+    return DandiAddress(place, dandiset, version, dandi_path(path or "", where=where))
 
 
 def _web(text: str, instance: str) -> HttpAddress | DandiAddress:
@@ -302,7 +305,7 @@ def _of_archive(text: str, instance: str) -> DandiAddress | None:
             match = re.fullmatch(rf"/?dandiset/({_DANDISET})(?:/({_VERSION}))?(?:/[^?]*)?(?:\?(.*))?", page)
             if match is not None:
                 location = dict(parse_qsl(match.group(3) or "")).get("location", "").lstrip("/")
-                path = dandi_path(quote(location), where=text)
+                path = dandi_path(quote(location), where=_shown(text))
                 return DandiAddress(name, match.group(1), match.group(2), path)
     return None
 
@@ -328,24 +331,32 @@ def _api_address(instance: str, path: str, query: str, *, where: str) -> DandiAd
 
 
 def _s3(text: str) -> S3Address:
+    where = _shown(text)
     bucket, _, key = text[len("s3:") :].removeprefix("//").partition("/")
     if not text.startswith("//", len("s3:")) or not _BUCKET.fullmatch(bucket) or ".." in bucket or not key:
         raise InputError(
-            "this names no object in a bucket", where=text, remedy="The form is s3://bucket/folder/file.nwb"
+            "this names no object in a bucket", where=where, remedy="The form is s3://bucket/folder/file.nwb"
         )
     if any(part in (".", "..") for part in key.split("/")):
-        raise InputError("no object can be reached by this key", where=text, remedy="Remove the parts '.' and '..'")
+        raise InputError("no object can be reached by this key", where=where, remedy="Remove the parts '.' and '..'")
     name, mark, query = key.rpartition("?")
     options = dict(parse_qsl(query)) if mark else {}
+    known = bool(options) and "?" not in name and set(options) <= {"region", "versionId"}
+    if "?" in key and "?" not in where and not known:
+        raise InputError(
+            "a bucket's address with a signature or a key is not understood",
+            where=where,
+            remedy="Give the https address that was signed",
+        )
     if not options or not set(options) <= {"region", "versionId"}:  # then it is part of the key
         name, options = key, {}
     if "*" in name:
         raise InputError(
             "a bucket is not searched for a pattern",
-            where=text,
+            where=where,
             remedy="Patterns work for local folders and dandisets: name each object",
         )
     region = options.get("region")
-    if region is not None and not _REGION.fullmatch(region):
-        raise InputError(f"{region!r} is no region", where=text, remedy="For example region=us-east-2")
+    if region is not None and not REGION.fullmatch(region):
+        raise InputError(f"{region!r} is no region", where=where, remedy="For example region=us-east-2")
     return S3Address(bucket, name, region, options.get("versionId"))

@@ -36,14 +36,16 @@ def open_located(located: Located, options: RemoteOptions) -> Iterator[OpenedFil
     with ExitStack() as stack:
         reader = stack.enter_context(open_remote(located, options))
         head = bytes(reader.read(0, min(_HEAD, reader.size)))
-        record = _Record(reader)
         if is_hdf5(head):
             from .hdf5 import open_hdf5_remote
 
+            record = _Record(reader)
             opened = stack.enter_context(open_hdf5_remote(reader))
         elif head.lstrip().startswith(b"{") and reader.size <= _MOST_JSON:
             from .lindi import open_lindi
 
+            _require_no_verify(options, located.uri)
+            record = _Record(reader)
             content = reader.read(0, reader.size)
             opened = stack.enter_context(open_lindi(content, where=located.uri, record=record, local=False))
         else:
@@ -81,6 +83,15 @@ def open_place(located: Located, options: RemoteOptions) -> Iterator[OpenedFile]
         if found is not None:
             opened = stack.enter_context(open_web_zarr(*found))
         yield opened
+
+
+def _require_no_verify(options: RemoteOptions, where: str) -> None:
+    if options.verify:
+        raise InputError(
+            "a lindi file cannot be verified: its data lie in other files",
+            where=where,
+            remedy="Leave out --verify, or download the recording itself",
+        )
 
 
 def is_hdf5(head: bytes) -> bool:

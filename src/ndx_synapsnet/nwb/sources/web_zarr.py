@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ...errors import InputError, missing_extra
@@ -80,10 +81,19 @@ def open_web_zarr(folder: WebFolder, metadata: Mapping[str, Any]) -> Iterator[Op
                 raise
             except Exception as error:  # zarr, hdmf and pynwb raise many kinds on a malformed store
                 raise InputError(f"hdmf-zarr cannot read the store ({error})", where=where) from error
-        yield OpenedFile(where, "zarr", nwbfile, version, tuple(messages), _Record(folder))
+        absences = partial(_absences, folder)
+        yield OpenedFile(where, "zarr", nwbfile, version, tuple(messages), _Record(folder), absences)
     finally:
         if io is not None:
             io.close()
+
+
+def _absences(folder: WebFolder) -> tuple[str, ...]:
+    missing = sorted(folder.missing)
+    if not missing:
+        return ()
+    parts = f"{len(missing)} files of the store are" if len(missing) > 1 else "a file of the store is"
+    return (f"{parts} absent, and fill values stand for them (the first: {missing[0]})",)
 
 
 @contextmanager

@@ -37,6 +37,11 @@ class WebStore(DirectoryStore):
         self._folder = folder
         self._metadata = {key: json.dumps(value).encode() for key, value in metadata.items()}
         self._metadata[METADATA] = json.dumps({"zarr_consolidated_format": 1, "metadata": dict(metadata)}).encode()
+        self._pickled = {
+            posixpath.dirname(key)
+            for key, value in metadata.items()
+            if posixpath.basename(key) == ".zarray" and _has_pickles(value)
+        }
         self._children: dict[str, set[str]] = {}
         for key in self._metadata:
             while key:
@@ -46,15 +51,34 @@ class WebStore(DirectoryStore):
     def __getitem__(self, key: str) -> bytes:
         if key in self._metadata:
             return self._metadata[key]
-        content = None if _is_metadata(key) else self._folder.read(key)
-        if content is None:
+        if _is_metadata(key) or key not in (found := self._chunks([key])):
             raise KeyError(key)
-        return content
+        return found[key]
 
     def getitems(self, keys: Sequence[str], *, contexts: Mapping[str, Any] | None = None) -> dict[str, bytes]:
         """Return the values of those of `keys` that are there."""
         known = {key: self._metadata[key] for key in keys if key in self._metadata}
-        return {**known, **self._folder.read_all([key for key in keys if not _is_metadata(key)])}
+        return {**known, **self._chunks([key for key in keys if not _is_metadata(key)])}
+
+    def _chunks(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return the chunks that are there, and take note of the others, for which zarr puts fill values."""
+        for array in {self._array_of(key) for key in keys}:
+            if array in self._pickled:
+                raise InputError(
+                    "it holds pickled objects, which are not read", where=f"{self._folder.located.uri}, /{array}"
+                )
+        found = self._folder.read_all(keys)
+        self._folder.missing.update(key for key in keys if key not in found)
+        return found
+
+    def _array_of(self, chunk: str) -> str:
+        """Return the path of the array that a chunk is of; its name may be split by slashes."""
+        path = chunk
+        while path:
+            path = posixpath.dirname(path)
+            if posixpath.join(path, ".zarray") in self._metadata:
+                break
+        return path
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str) or key in self._metadata or _is_metadata(key):
@@ -113,6 +137,12 @@ class WebZarrIO(NWBZarrIO):
             where=str(self.source),
             remedy="Download both and give the path",
         )
+
+
+def _has_pickles(array: Mapping[str, Any]) -> bool:
+    filters = array.get("filters")
+    codecs = [array.get("compressor"), *(filters if isinstance(filters, list) else ())]
+    return any(isinstance(codec, Mapping) and codec.get("id") == "pickle" for codec in codecs)
 
 
 def _is_metadata(key: str) -> bool:

@@ -237,6 +237,60 @@ def test_content_of_another_digest_is_damaged_and_not_kept(
     assert opened(located, verifying).integrity == "verified"
 
 
+@pytest.mark.parametrize("keeping", ["no cache", "no room", "cache"])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_every_transfer_after_verifying_is_held_against_it(
+    server: Server, opened: Open, content: bytes, options: fetch.RemoteOptions, keeping: str, lasting: bool
+) -> None:
+    caches = {"no cache": None, "no room": fetch.CacheConfig(options.cache.folder, 1), "cache": options.cache}  # type: ignore[union-attr]
+    located = server.located(digest="sha256:" + sha256(content).hexdigest(), size=len(content))
+    reader = opened(located, replace(options, verify=True, cache=caches[keeping]))
+    server.content = bytes(byte ^ 1 for byte in content)  # with the same ETag
+
+    def mend(handler: Handler) -> bool:
+        server.content = content
+        return False
+
+    if not lasting:
+        server.faults.extend([None, mend])
+    ranges = [(10, 20), (700_000, 700_001), (1_000_000, 2_500_000), (2_999_999, 3_000_000)]
+    if lasting and keeping != "cache":
+        with pytest.raises(InputError, match="not those that were verified"):
+            list(reader.fetch(ranges))
+        for a, b in ranges:
+            with pytest.raises(InputError, match="not those that were verified"):
+                reader.read(a, b)
+    else:
+        assert dict(reader.fetch(ranges)) == {i: content[a:b] for i, (a, b) in enumerate(ranges)}
+        assert [reader.read(a, b) for a, b in ranges] == [content[a:b] for a, b in ranges]
+        assert reader.read(5, 5) == b""
+
+
+def test_what_another_process_put_into_the_cache_is_held_against_what_was_verified(
+    server: Server, opened: Open, content: bytes, options: fetch.RemoteOptions
+) -> None:
+    located = server.located(digest="sha256:" + sha256(content).hexdigest(), size=len(content))
+    reader = opened(located, replace(options, verify=True))
+    other = opened(located)
+    assert other._cached is not None
+    other._cached.write(1 << 20, bytes(1 << 18))
+    assert reader._cached is not None
+    reader._cached._load()
+    assert reader._cached.read(1 << 20, (1 << 20) + 9) == bytes(9)
+    assert reader.read((1 << 20) + 5, (1 << 20) + 500) == content[(1 << 20) + 5 : (1 << 20) + 500]
+
+
+def test_progress_after_verifying_counts_all_that_is_transferred(
+    server: Server, opened: Open, content: bytes, options: fetch.RemoteOptions
+) -> None:
+    told: list[Progress] = []
+    located = server.located(digest="sha256:" + sha256(content).hexdigest(), size=len(content))
+    reader = opened(located, replace(options, verify=True, cache=None, on_progress=told.append))
+    list(reader.fetch([(500_000, 500_010), (2_900_000, 3_000_000)]))
+    assert told[-1].done == told[-1].wanted
+    assert all(p.done <= p.wanted for p in told)
+
+
 @pytest.mark.parametrize(("digest", "message"), [(None, "states no digest"), ("crc32:00", "cannot be checked here")])
 def test_digest_that_cannot_be_checked_is_an_error(
     server: Server, opened: Open, options: fetch.RemoteOptions, digest: str | None, message: str

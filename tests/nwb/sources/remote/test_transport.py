@@ -357,13 +357,85 @@ def test_redirect_is_followed_without_the_token_and_remembered(
     assert len(api.seen) == 2
 
 
+def chunked(keep: int, *, extra: bytes = b"", ended: bool = True) -> Fault:
+    """Send in chunks, of no stated length, and break the connection before the end."""
+
+    def fault(handler: Handler) -> bool:
+        start, stop = handler.wanted()
+        stated = {"Content_Range": f"bytes {start}-{stop - 1}/{len(handler.server.content)}"}
+        handler.send_response(206)
+        for name, value in {**stated, **handler.server.validators, "Transfer-Encoding": "chunked"}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        body = handler.server.content[start:stop][:keep] + extra
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(body), body) + (b"0\r\n\r\n" if ended else b""))
+        if not ended:
+            handler.cut()
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "retries"),
+    [(chunked(1 << 30, ended=False), 0), (chunked(1 << 30, extra=b"more"), 1)],
+    ids=["dropped before its end", "longer than its range"],
+)
+def test_end_of_an_answer_that_is_broken_is_survived(
+    server: Server, opened: Open, content: bytes, fault: Fault, retries: int
+) -> None:
+    reader = opened(server.located())
+    server.faults.append(fault)
+    assert reader.read(500_000, 700_000) == content[500_000:700_000]
+    assert reader.read(800_000, 800_100) == content[800_000:800_100]
+    assert reader.stats.retries == retries
+
+
+def test_range_of_absurdly_many_digits_is_named(server: Server, opened: Open) -> None:
+    def absurd(handler: Handler) -> bool:
+        handler.head(206, 10, Content_Range=f"bytes 0-9/{'9' * 5000}")
+        handler.wfile.write(bytes(10))
+        return True
+
+    server.always = absurd
+    with pytest.raises(InputError, match="another range than was asked for"):
+        opened(server.located())
+
+
+@pytest.mark.parametrize("prefix", ["", "http://"])
+def test_proxy_may_have_a_password_and_no_scheme(
+    server: Server, opened: Open, content: bytes, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setenv("http_proxy", f"{prefix}me:p%40ss@127.0.0.1:{server.server_address[1]}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    elsewhere = replace(server.located(), url=lambda: "http://archive.invalid/object.nwb")
+    assert opened(elsewhere).read(0, 100) == content[:100]
+    assert server.seen[0][0] == "http://archive.invalid/object.nwb"
+    assert server.seen[0][1]["Proxy-Authorization"] == "Basic bWU6cEBzcw=="
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@127.0.0.1:9", "http://me:secret@[::1", "http://"])
+def test_proxy_that_cannot_be_used_is_named(
+    server: Server, opened: Open, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(InputError, match="the proxy that the environment names cannot be used") as raised:
+        opened(replace(server.located(), url=lambda: "http://archive.invalid/object.nwb"))
+    assert "secret" not in str(raised.value)
+
+
 def test_redirects_without_end_are_named(server: Server, opened: Open) -> None:
     server.always = lambda handler: status(302, Location=server.url)(handler)
     with pytest.raises(InputError, match="more than 8 redirects"):
         opened(server.located())
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "http://[::1/x"]
+)
 def test_redirect_elsewhere_than_to_the_web_is_refused(server: Server, opened: Open, target: str) -> None:
     server.always = status(302, Location=target)
     with pytest.raises(InputError, match="does not lead to a web server"):

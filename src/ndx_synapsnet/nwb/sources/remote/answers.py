@@ -13,7 +13,7 @@ import urllib3
 
 # a body of no interest that is longer is not worth reading for the sake of its connection
 _SHORT = 1 << 16
-_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d+)-(\d+)/(\d+)\s*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

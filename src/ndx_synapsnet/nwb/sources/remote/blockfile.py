@@ -26,7 +26,7 @@ _OPEN: WeakValueDictionary[str, BlockFile] = WeakValueDictionary()
 
 
 class BlockFile(io.RawIOBase):
-    """A read-only file on a `RangeReader`, which the caller closes; registered for `reader_of` until it is closed.
+    """A read-only file on a `RangeReader`, which the caller closes; known to `block_file_of` until it is closed.
 
     Indices of chunks lie scattered among the data. HDF5 walks them one small node after the other, a round trip each;
     so when an inner node is read, all its children are fetched together, each with no more than its own bytes.
@@ -118,10 +118,11 @@ class BlockFile(io.RawIOBase):
         if stop - start > _DATA:
             return self.reader.read(start, stop)
         first, last = start // BLOCK, (stop - 1) // BLOCK
-        missing = [i for i in range(first, last + 1) if i not in self._blocks]
-        fetched = self._fetched(missing[0], missing[-1]) if missing else {}
-        parts = [fetched.get(i) or self._blocks.get(i) or b"" for i in range(first, last + 1)]
-        joined = parts[0] if len(parts) == 1 else b"".join(parts)
+        # held on to before others arrive, which may take their place
+        parts = {i: block for i in range(first, last + 1) if (block := self._blocks.get(i)) is not None}
+        if missing := [i for i in range(first, last + 1) if i not in parts]:
+            parts |= self._fetched(missing[0], missing[-1])
+        joined = parts[first] if first == last else b"".join(parts[i] for i in range(first, last + 1))
         return memoryview(joined)[start - first * BLOCK : stop - first * BLOCK]
 
     def _fetched(self, first: int, last: int) -> dict[int, bytes]:
@@ -238,9 +239,3 @@ def block_file_of(item: Any) -> BlockFile | None:
     except (AttributeError, ValueError):  # no h5py object, or a closed one
         return None
     return _OPEN.get(name)
-
-
-def reader_of(item: Any) -> RangeReader | None:
-    """Return the reader under an h5py file, group or dataset; None if it is not a remote one."""
-    file = block_file_of(item)
-    return None if file is None else file.reader

@@ -1,4 +1,4 @@
-"""What was read, kept on disk: by content (digest, or ETag and size), never by address.
+"""What was read, kept on disk: by content (digest, or ETag and size) and place, never by place alone.
 
 One folder an object, see `cached_object`; those unused for longest are given up when the cache is full.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import socket
@@ -14,9 +15,11 @@ from typing import Any
 
 import urllib3
 from requests.certs import where as trusted_authorities
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ....errors import InputError
 
 
 class _NoQueries(logging.Filter):
@@ -39,6 +42,11 @@ class Connections:
         Connections kept alive.
     timeout : float
         Seconds for connecting, and for each wait for further bytes.
+
+    Raises
+    ------
+    InputError
+        If the environment names a proxy that cannot be used.
     """
 
     _filter = _NoQueries()
@@ -54,9 +62,12 @@ class Connections:
             "timeout": urllib3.Timeout(connect=timeout, read=timeout),
             "ssl_context": _context(_trusted()),
         }
-        proxy = select_proxy(url, get_environ_proxies(url))
+        proxy = _proxy(url)
         self._pools: urllib3.PoolManager
-        self._pools = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        if proxy is None:
+            self._pools = urllib3.PoolManager(**settings)
+        else:
+            self._pools = urllib3.ProxyManager(proxy, proxy_headers=_authorization(proxy), **settings)
         self._pools.pool_classes_by_scheme = self._tracked_pools()
 
     def get(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -107,6 +118,33 @@ def _shut(one: socket.socket) -> None:
     with suppress(OSError):  # closed meanwhile
         # not a TLS socket's own method: that takes the socket apart under the thread that waits on it
         socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+
+def _proxy(url: str) -> str | None:
+    """Return the address of the proxy that the environment names for `url`."""
+    given = select_proxy(url, get_environ_proxies(url))
+    if not given:
+        return None
+    kind = given.partition("://")[0] if "://" in given else "http"
+    if kind.lower() in ("http", "https"):
+        with suppress(ValueError, urllib3.exceptions.LocationValueError):
+            proxy = given if "://" in given else f"http://{given}"
+            if urllib3.util.parse_url(proxy).host:
+                return proxy
+    raise InputError(
+        f"the proxy that the environment names cannot be used: it is no address of one that speaks HTTP ({kind})",
+        where="http_proxy, https_proxy, all_proxy",
+        remedy="Name an HTTP proxy, http://host:port, or except the server with no_proxy",
+    )
+
+
+def _authorization(proxy: str) -> dict[str, str]:
+    """Return the header with the name and password that the address of a proxy holds."""
+    user, password = get_auth_from_url(proxy)
+    if not user:
+        return {}
+    encoded = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return {"Proxy-Authorization": f"Basic {encoded}"}
 
 
 def _trusted() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ....errors import InputError
 from .options import MIB
+from .verified import Hashes
 
 if TYPE_CHECKING:
     from .fetch import RangeReader
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _BLOCK = 4 * MIB
 
 
-def verify_digest(reader: RangeReader, digest: str) -> None:
+def verify_digest(reader: RangeReader, digest: str) -> Hashes:
     """Compare the whole content with a digest; reads all of it, through the reader's cache.
 
     Parameters
@@ -25,19 +26,25 @@ def verify_digest(reader: RangeReader, digest: str) -> None:
     digest : str
         ``sha256:`` and 64 hexadecimal digits, or ``dandi-etag:`` and the checksum of the parts that DANDI uploads in.
 
+    Returns
+    -------
+    Hashes
+        Of the content, block by block.
+
     Raises
     ------
     InputError
         If the content has another digest, or the digest is of another kind.
     """
     kind, _, stated = digest.partition(":")
+    hashes = Hashes()
     if kind == "sha256":
         whole = sha256()
-        for block in _blocks(reader):
+        for block in _blocks(reader, hashes):
             whole.update(block)
         found = whole.hexdigest()
     elif kind == "dandi-etag":
-        found = _dandi_etag(reader)
+        found = _dandi_etag(reader, hashes)
     else:
         raise InputError(
             f"its digest is of a kind that cannot be checked here ({kind})",
@@ -50,13 +57,15 @@ def verify_digest(reader: RangeReader, digest: str) -> None:
             where=reader.uri,
             remedy="Try again; if it stays so, tell the archive",
         )
+    hashes.end()
+    return hashes
 
 
-def _dandi_etag(reader: RangeReader) -> str:
+def _dandi_etag(reader: RangeReader, hashes: Hashes) -> str:
     from dandischema.digests.dandietag import DandiETag
 
     parts = list(DandiETag(reader.size).get_parts())
-    blocks = _blocks(reader)
+    blocks = _blocks(reader, hashes)
     digests, carried = [], memoryview(b"")
     for part in parts:
         one, lacking = md5(usedforsecurity=False), part.size
@@ -68,7 +77,8 @@ def _dandi_etag(reader: RangeReader) -> str:
     return f"{md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(parts)}"
 
 
-def _blocks(reader: RangeReader) -> Iterator[bytes]:
+def _blocks(reader: RangeReader, hashes: Hashes) -> Iterator[bytes]:
     ranges = [(at, min(at + _BLOCK, reader.size)) for at in range(0, reader.size, _BLOCK)]
     for _, block in reader.fetch(ranges, ordered=True):
+        hashes.add(block)
         yield block

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from .options import CacheConfig, Progress, RemoteOptions, current_options, use_
 from .plan import SMALLEST, Request, plan
 from .pool import Pool
 from .transport import Closed, Transport
+from .verified import Hashes, whole_blocks
 
 __all__ = [
     "CacheConfig",
@@ -40,6 +40,8 @@ __all__ = [
 HEAD = 1 << 18
 # seconds to wait for threads whose connections were broken; one that is still connecting ends by its timeout
 _PATIENCE = 2.0
+# transfers of the same bytes until they are what was verified
+_ATTEMPTS = 3
 
 
 def open_remote(located: Located, options: RemoteOptions | None = None) -> RangeReader:
@@ -85,11 +87,11 @@ class RangeReader:
     size : int
         Bytes.
     key : str
-        What the content is known by: the archive's digest, or ETag and size.
+        What the content is known by: the archive's digest, or ETag, size and a hash of the place.
     located : Located
         Where it is.
     integrity : {"verified", "unverified"}
-        Whether the whole content was compared with the archive's digest.
+        Whether the whole content was compared with the archive's digest, and all bytes given since with that content.
     """
 
     def __init__(self, located: Located, options: RemoteOptions) -> None:
@@ -100,7 +102,8 @@ class RangeReader:
         self._pool = Pool(options.workers, "remote-reader")
         self._transport: Transport | None = None
         self._cached: CachedObject | None = None
-        self._settled = self._served = False
+        self._settled = self._served = self._replaced = False
+        self._hashes: Hashes | None = None
         self._closed = False
         self._head = b""
         self._cache = Cache(options.cache) if options.cache is not None else None
@@ -110,7 +113,7 @@ class RangeReader:
             self.size: int = identity.size if identity else located.size or 0
             self.key: str = located.digest or self._etag_key(identity)
             if self._cache is not None and self.key:
-                self._cached = self._cache.open(self.key, self.size)
+                self._cached = self._cache.open(self._cache_key(), self.size)
             if identity is not None:
                 self._settle(identity)
                 self._keep_first_block(identity)
@@ -143,17 +146,13 @@ class RangeReader:
             return self._head[start:stop]
         return self._wanted(start, stop)
 
-    def fetch(
-        self, ranges: Sequence[tuple[int, int]], *, keep: bool = True, ordered: bool = False
-    ) -> Iterator[tuple[int, bytes]]:
+    def fetch(self, ranges: Sequence[tuple[int, int]], *, ordered: bool = False) -> Iterator[tuple[int, bytes]]:
         """Get many ranges in parallel.
 
         Parameters
         ----------
         ranges : sequence of (start, stop)
             In any order; they may overlap.
-        keep : bool
-            Whether what arrives is stored in the cache.
         ordered : bool
             Whether to give them in their order rather than as they arrive.
 
@@ -178,14 +177,14 @@ class RangeReader:
         flow = Flow(
             wanted,
             requests,
-            get=lambda request: self._answered(request, keep),
+            get=self._answered,
             pool=self._pool,
             bound=self.options.in_flight,
         )
         return flow.in_order() if ordered else flow.as_they_arrive()
 
     def verify(self) -> None:
-        """Compare the whole content with the archive's digest.
+        """Compare the whole content with the archive's digest; what is read from now on is held against it.
 
         Raises
         ------
@@ -195,18 +194,15 @@ class RangeReader:
         if self.located.digest is None:
             raise InputError("its record states no digest", where=self.uri)
         try:
-            verify_digest(self, self.located.digest)
+            hashes = verify_digest(self, self.located.digest)
         except InputError:
             if self._cached is not None:
                 self._cached.discard()  # or the next run would be given the same
             raise
+        if not hashes.agree(0, self._head):
+            self._head = b""
+        self._hashes = hashes
         self.integrity = "verified"
-
-    @property
-    def etag(self) -> str | None:
-        """The server's ETag, once there was an answer."""
-        identity = self._transport.identity if self._transport is not None else None
-        return identity.etag if identity is not None else None
 
     @property
     def stats(self) -> Stats:
@@ -260,12 +256,16 @@ class RangeReader:
         """Return what tells the content from all others; empty if the server gives nothing that does."""
         if identity is None or identity.strong_etag is None:
             return ""
-        if re.fullmatch(r'"[0-9a-f]{32}(-\d+)?"', identity.strong_etag):
-            return f"etag:{identity.strong_etag}:{identity.size}"
-        # not made of the content: unique on its server only
+        return f"etag:{identity.strong_etag}:{identity.size}:{self._place()}"
+
+    def _cache_key(self) -> str:
+        """Return the key with the place: another archive may state a digest that its bytes do not have."""
+        return f"{self.key}:{self._place()}" if self.located.digest else self.key
+
+    def _place(self) -> str:
+        """Return a hash of the address without its query: ETags and digests are a server's word for its own only."""
         parts = urlsplit(self.located.url())
-        place = sha256(f"{parts.scheme}://{parts.netloc}{parts.path}".encode()).hexdigest()[:16]
-        return f"etag:{identity.strong_etag}:{identity.size}:{place}"
+        return sha256(f"{parts.scheme}://{parts.netloc}{parts.path}".encode()).hexdigest()[:16]
 
     def _make_transport(self) -> Transport:
         return Transport(self.located, self.options, self._meter.received)
@@ -275,6 +275,8 @@ class RangeReader:
     def _check(self, start: int, stop: int) -> None:
         if self._closed:
             raise Closed
+        if self._replaced:
+            raise self._was_replaced()
         if not 0 <= start <= stop <= self.size:
             raise ValueError(f"[{start}, {stop}) does not lie within the {self.size} bytes of {self.uri}")
 
@@ -284,7 +286,17 @@ class RangeReader:
         return self._cached.gaps(start, stop)
 
     def _from_cache(self, start: int, stop: int) -> bytes | None:
-        stored = self._cached.read(start, stop) if self._cached is not None else b"" if start == stop else None
+        if start == stop:
+            return b""
+        if self._cached is None:
+            return None
+        if self._hashes is None:
+            stored = self._cached.read(start, stop)
+        else:  # another process may have put something else there
+            first, last = whole_blocks(start, stop, self.size)
+            stored = self._cached.read(first, last)
+            if stored is not None:
+                stored = stored[start - first : stop - first] if self._hashes.agree(first, stored) else None
         if stored:
             self._served = True
             self._meter.from_cache(len(stored))
@@ -292,10 +304,37 @@ class RangeReader:
 
     def _wanted(self, start: int, stop: int) -> bytes:
         self._meter.want(stop - start)
-        return bytes(self._transferred(start, stop, keep=True))
+        return bytes(self._transferred(start, stop))
 
-    def _transferred(self, start: int, stop: int, *, keep: bool) -> bytearray:
-        """Get a range from the server, and store it."""
+    def _transferred(self, start: int, stop: int) -> bytearray:
+        """Get a range from the server, and store it; after `verify`, make sure that it is what was verified.
+
+        Raises
+        ------
+        InputError
+            If it cannot be had, or is not what was verified.
+        """
+        if self._hashes is None:
+            data = self._received(start, stop)
+            self._store(start, data)
+            return data
+        first, last = whole_blocks(start, stop, self.size)
+        lacking = last - first - (stop - start)
+        for _ in range(_ATTEMPTS):
+            self._meter.want(lacking)
+            data = self._received(first, last)
+            if self._hashes.agree(first, data):
+                self._store(first, data)
+                del data[stop - first :], data[: start - first]
+                return data
+            lacking = last - first
+        raise InputError(
+            f"bytes {start} to {stop} are not those that were verified: damaged on their way, or replaced",
+            where=self.uri,
+            remedy="Try again; if it stays so, something between here and the archive is broken",
+        )
+
+    def _received(self, start: int, stop: int) -> bytearray:
         with self._lock:
             if self._transport is None:
                 self._transport = self._make_transport()
@@ -306,8 +345,6 @@ class RangeReader:
             data = transport.get(start, stop)
         assert transport.identity is not None  # every answer pins it
         self._settle(transport.identity)
-        if keep:
-            self._store(start, data)
         return data
 
     def _settle(self, identity: Identity) -> None:
@@ -319,6 +356,8 @@ class RangeReader:
             If it is not, and some of those were handed on already.
         """
         with self._lock:
+            if self._replaced:
+                raise self._was_replaced()
             if self._settled:
                 return
             self._settled = True
@@ -330,11 +369,15 @@ class RangeReader:
                 return
             cached.discard()
             if self._served:
-                raise InputError(
-                    "the object was replaced since parts of it were put into the cache",
-                    where=self.uri,
-                    remedy="Run this again: those parts are forgotten",
-                )
+                self._replaced = True
+                raise self._was_replaced()
+
+    def _was_replaced(self) -> InputError:
+        return InputError(
+            "the object was replaced since parts of it were put into the cache",
+            where=self.uri,
+            remedy="Run this again: those parts are forgotten",
+        )
 
     def _store(self, start: int, data: bytes | bytearray) -> None:
         if self._cached is not None:
@@ -342,12 +385,12 @@ class RangeReader:
 
     # -- many ranges
 
-    def _answered(self, request: Request, keep: bool) -> bytes | bytearray:
+    def _answered(self, request: Request) -> bytes | bytearray:
         if request.cached:
             if (stored := self._from_cache(request.start, request.stop)) is not None:
                 return stored
             self._meter.want(request.size)  # it was damaged
-        return self._transferred(request.start, request.stop, keep=keep)
+        return self._transferred(request.start, request.stop)
 
 
 def _abandon(pool: Pool, meter: Meter, cached: CachedObject | None) -> None:

@@ -70,8 +70,9 @@ class Reading(Protocol):
 class RemoteOptions:
     """How remote objects are read."""
 
-    workers: int = 12
-    """Requests under way at once for one object."""
+    workers: int = 24
+    """Requests under way at once for one object. The nodes of an index of small chunks lie scattered in the file, a
+    request each: half as many workers made reading at 100 MB/s a tenth slower."""
     timeout: float = 20.0
     """Seconds for a connection, and for the next bytes of an answer, before the request is given up and tried again."""
     tries: int = 6

@@ -6,8 +6,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import tenacity
 import urllib3
@@ -257,7 +258,7 @@ class Transport:
             if response.status not in _REDIRECTS or not target:
                 return response, url
             discard(response)
-            previous, url = url, self._checked(urljoin(url, target))
+            previous, url = url, self._checked(target, url)
             if previous.startswith("https:") and not url.startswith("https:"):
                 raise InputError("the server redirects to an insecure address", where=self._located.uri)
         raise InputError(f"more than {_MAX_REDIRECTS} redirects", where=self._located.uri)
@@ -334,7 +335,13 @@ class Transport:
                 if recent < _SLOWEST * limit:
                     raise _Transient(f"it sent {recent} bytes in {waited:.0f} s")
                 waited, recent = 0.0, 0
-        if response.read(1, decode_content=False):  # also what makes the connection fit for the next request
+        try:
+            longer = response.read(1, decode_content=False)  # also what makes the connection fit for the next request
+        except (urllib3.exceptions.HTTPError, OSError):
+            response.close()  # but all that was asked for is there
+            return
+        if longer:
+            del buffer[-length:]  # none of it is to be believed
             raise _Transient("an answer was longer than its range")
         response.release_conn()
 
@@ -365,10 +372,13 @@ class Transport:
             with self._lock:
                 self._address = _Address(origin, origin, now.generation + 1, renewed=renewed)
 
-    def _checked(self, url: str) -> str:
-        if urlsplit(url).scheme.lower() not in ("http", "https"):
-            raise InputError("the address does not lead to a web server", where=self._located.uri)
-        return url
+    def _checked(self, url: str, base: str = "") -> str:
+        """Return an address, seen from another, that leads to a web server."""
+        with suppress(ValueError):  # no such port, half an IPv6 address
+            url = urljoin(base, url)
+            if host_of(url)[0] in ("http", "https"):
+                return url
+        raise InputError("the address does not lead to a web server", where=self._located.uri)
 
     # -- errors
 
