@@ -1,6 +1,7 @@
 """Linear reference predictors in closed form: what a fit must beat before its connectivity is read.
 
-They see the same windows as any other model. Their normal equations are sums over training windows, gathered in
+They see the same windows as any other model; of one that sees more, with ``context="stream"``, AR(W) is fitted with
+a longer history too (`windows.with_history`). Their normal equations are sums over training windows, gathered in
 blocks and in float64, so memory does not grow with the recording. Letters: B batch, N neurons, W window, K behaviours,
 p = N + K predictors that all targets share, L lags that each target has of its own.
 """
