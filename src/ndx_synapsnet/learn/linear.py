@@ -23,7 +23,8 @@ from .windows import Batch, Windows
 #: Ridge strengths tried, in units of a predictor's variance: added to the Gram matrix's mean over samples.
 STRENGTHS: tuple[float, ...] = tuple(10 ** (k / 4) for k in range(-16, 9))
 
-_ELEMENTS = 2**20  # numbers of a block of windows in float64
+_ELEMENTS = 2**20  # numbers of a block of windows in float64, but at least
+_FEWEST = 512  # windows, that adding a block's products up does not cost more than the products
 
 
 class Mean(Solver):
@@ -148,7 +149,7 @@ class Linear(Solver):
     def _blocks(self, w: Windows, part: str, visit: Callable[[Tensor, Tensor, Tensor], None]) -> int:
         """Call `visit` with predictors and targets in float64, block by block; return the number of windows."""
         indices = w.targets[part]
-        for chosen in indices.split(max(1, _ELEMENTS // (w.n_neurons * (w.window + 2)))):
+        for chosen in indices.split(max(_FEWEST, _ELEMENTS // (w.n_neurons * (w.window + 2)))):
             batch = w.batch(chosen)
             visit(*(each.double() for each in (*self._predictors(batch), batch.target)))
         return len(indices)
