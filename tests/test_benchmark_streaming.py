@@ -129,7 +129,9 @@ def tiny(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("reader", ["remfile", "fsspec", "fsspec, best setting", "lindi", "full download"])
+@pytest.mark.parametrize(
+    "reader", ["remfile", "fsspec", "fsspec, blockcache", "fsspec, background", "lindi", "full download"]
+)
 def test_the_others_read_the_same(reader, tiny, tmp_path):
     if READERS[reader].needs is not None:
         pytest.importorskip(READERS[reader].needs)

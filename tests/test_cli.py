@@ -341,3 +341,16 @@ def test_a_file_open_for_writing_elsewhere_is_refused(recording: Path, settings:
         result = run("fit", recording, "--in-place", "--config", settings)
     assert result.exit_code == 2
     assert "mouse.nwb" in result.output
+
+
+@pytest.mark.parametrize("recipe", ["default", "fast", "paper"])
+def test_every_recipe_takes_every_decoder(recording: Path, settings: Path, tmp_path: Path, recipe: str) -> None:
+    """A transformer has no state to run on along stretches."""
+    path = tmp_path / "result.nwb"
+    result = run(
+        "fit", recording, "-o", path, "--recipe", recipe, "--decoder", "transformer", "--epochs", "1",
+        "--config", settings,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    config = read_result(path).config
+    assert (config["model"]["decoder"], config["model"]["context"]) == ("transformer", "window")

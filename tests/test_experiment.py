@@ -17,7 +17,7 @@ from ndx_synapsnet.experiment import (
     predict,
 )
 from ndx_synapsnet.session import SPLITS, FitResult, Scores, Session
-from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
+from ndx_synapsnet.simulate import PaperNetworkConfig, random_session, simulate_paper_network
 
 QUICK = {"train": {"epochs": 2, "min_steps": 0, "max_steps": None}}
 
@@ -34,7 +34,7 @@ def fitted(recording: Session) -> FitResult:
 
 
 def test_result_is_complete(fitted: FitResult, recording: Session) -> None:
-    assert list(fitted.scores) == ["synapsnet", "mean", "persistence", "ar", "ridge_var", "ar_var"]
+    assert list(fitted.scores) == ["synapsnet", "mean", "persistence", "ar", "ridge_var", "ar_var", "ar_long"]
     assert set(fitted.connectivity) == {"effective", "raw", "ridge_var"}
     assert np.all(np.diag(fitted.connectivity["effective"].weights) == 0)
     assert np.isnan(fitted.scores["mean"].correlation).all()
@@ -178,3 +178,27 @@ def test_cost_grows_with_the_recording() -> None:
     short, long = estimate_cost(20, 5_000, config), estimate_cost(20, 500_000, config)
     assert 10 < long.seconds / short.seconds < 1000
     assert estimate_cost(2000, 5_000, config).bytes > short.bytes
+
+
+def test_a_longer_history_alone_earns_no_trust() -> None:
+    """Neurons that know nothing of each other: the default recipe sees more of each one's past than AR(5) does."""
+    rng = np.random.default_rng(0)
+    slow = np.zeros((20, 6000))
+    for t in range(1, 6000):
+        slow[:, t] = 0.95 * slow[:, t - 1] + np.sqrt(1 - 0.95**2) * rng.normal(size=20)
+    activity = (slow + rng.normal(size=slow.shape)).astype(np.float32)
+    (result,) = fit(replace(random_session(20, 6000), activity=activity))
+    mse = {name: score.mse.mean() for name, score in result.scores.items()}
+    assert mse["ar_long"] < mse["synapsnet"] < mse["ar"]
+    assert not result.trustworthy
+    assert "its connectivity is not to be read" in result.verdict
+
+
+def test_a_cost_can_be_told_for_any_setting() -> None:
+    for overrides in ({"windows": {"window": 40}}, {"train": {"batch_size": 2}}, {"model": {"context": "window"}}):
+        assert estimate_cost(5, 2_000, load_config("default", overrides=overrides)).seconds > 0
+    one, grid = (
+        estimate_cost(5, 2_000, load_config("paper", overrides={"penalty_grid": weights, "train": {"epochs": 2}}))
+        for weights in ([], [1e-3, 1e-2, 1e-1, 1.0])
+    )
+    assert grid.seconds > 1.5 * one.seconds

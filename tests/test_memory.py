@@ -106,8 +106,10 @@ def test_what_fits(sessions: list[Session], monkeypatch: pytest.MonkeyPatch, tmp
     everything = available_memory()
     assert everything > 2**20
     (tmp_path / "max").write_text("4096\n")
+    (tmp_path / "current").write_text("1096\n")
     monkeypatch.setattr(memory, "_GROUP_LIMIT", tmp_path / "max")
-    assert available_memory() == 4096
+    monkeypatch.setattr(memory, "_GROUP_USED", tmp_path / "current")
+    assert available_memory() == 3000
     (tmp_path / "max").write_text("max\n")
     assert available_memory() > 4096
 

@@ -28,6 +28,8 @@ class Cost(NamedTuple):
 def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | None = None) -> Cost:
     """Estimate the training time and peak memory of a fit, from a few timed steps on random numbers.
 
+    Reading and the reference predictors are not in it.
+
     Parameters
     ----------
     n_neurons, n_samples : int
@@ -38,17 +40,21 @@ def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | Non
     config = config or load_config()
     tried = max(2, min(n_neurons, _TRIED_NEURONS))
     size = config.train.batch_size
-    model = SynapsNet(_random_windows(tried, 20 * size, config), config.model)
-    windows = _random_windows(tried, 20 * size * model.stretch, config)
+    context = config.windows.window + config.model.stretch
+    windows = _random_windows(tried, 20 * (size * config.model.stretch + context), config)
+    model = SynapsNet(windows, config.model)
     batch = windows[0].rows(windows[0].targets["train"], model.stretch).batch(slice(size))
     seconds = []
     for _ in range(4):
         begin = time.perf_counter()
-        model.loss(batch).backward()
+        loss = model.loss(batch)
+        loss.backward()
+        float(loss.detach())  # waits for a GPU
         seconds.append(time.perf_counter() - begin)
     together = config.train.sessions_per_step
     steps = total_steps(math.ceil(n_samples * config.windows.split[0] / model.stretch), config.train)
-    columns = config.train.batch_size * n_neurons * config.windows.window
+    steps *= len(config.penalty_grid) or 1
+    columns = config.train.batch_size * n_neurons * (config.windows.window + model.stretch - 1)
     arrays = 3 * 4 * n_neurons * n_samples + 6 * 4 * n_neurons**2 + 4 * columns * 8 * config.model.hidden
     return Cost(min(seconds) * together * steps * n_neurons / tried, arrays + _LIBRARY_BYTES)
 

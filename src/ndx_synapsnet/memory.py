@@ -23,7 +23,7 @@ _A = TypeVar("_A")
 
 _SHARE = 2  # of the memory available, sessions may take one part in so many
 _COPIES = 2  # a session's series as read, and z-scored
-_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+_GROUP_LIMIT, _GROUP_USED = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))  # of a container
 
 
 def available_memory() -> int:
@@ -36,8 +36,8 @@ def available_memory() -> int:
         with suppress(OSError, ValueError, AttributeError):
             found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     with suppress(OSError, ValueError):
-        found.append(int(_GROUP_LIMIT.read_text()))
-    return min(found, default=0)
+        found.append(int(_GROUP_LIMIT.read_text()) - int(_GROUP_USED.read_text()))
+    return max(min(found, default=0), 0)
 
 
 def session_bytes(session: Session) -> int:

@@ -130,6 +130,14 @@ def test_the_history_starts_as_the_autoregression(windows):
         torch.testing.assert_close(model.history[w.session].data, ar.get_buffer(f"own_{w.session}"))
 
 
+def test_the_kept_current_is_all_of_it(windows):
+    model = model_of(windows, True)
+    w = windows[0]
+    indices = w.targets["test"][:5]
+    expected = model.currents(w.batch(indices))[:, :, -1]
+    np.testing.assert_allclose(model.current_series(w, indices), expected.detach().numpy(), rtol=1e-6)
+
+
 def test_a_unit_gain_skip_shows_in_the_gain(windows):
     with_skip, without = (model_of(windows, skip_current=skip) for skip in (True, False))
     np.testing.assert_allclose(with_skip.gain(0), without.gain(0) + 1, atol=1e-6)

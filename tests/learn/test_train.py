@@ -92,6 +92,16 @@ def test_batches_are_one_session_each_drawn_by_its_windows(windows):
     assert set(of_one.tolist()) <= set(windows[0].targets["train"].tolist())
 
 
+def test_a_session_in_trials_counts_by_its_targets(windows):
+    """Short stretches are more rows of the same number of samples."""
+    whole = windows[0].rows(torch.arange(100, 180), 8)
+    trials = windows[0].rows(torch.arange(60, 220, 2), 8)
+    assert (len(whole), len(trials)) == (10, 80)
+    order = BatchOrder([whole, trials], 1, seed=0)
+    share = np.mean([order.draw()[0] is trials for _ in range(1000)])
+    assert share == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_batch_larger_than_the_session(windows):
     batches = BatchOrder(rows(windows[:1]), 1000, seed=0)
     row, chosen = batches.draw()

@@ -54,6 +54,7 @@ def run(
     }
     for name, config in configs.items():
         training = train(SynapsNet(windows, config.model), windows, config.train)
+        peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None
         curves[name] = {key: training.curve[key].tolist() for key in ("seconds", "validation_mse")}
     best = min(curves["paper"]["validation_mse"])
     reached = np.flatnonzero(np.array(curves["fast"]["validation_mse"]) <= best)
@@ -71,7 +72,7 @@ def run(
         "matrix_product_gflops": limit / 1e9,
         "steps": {name: _step(windows[0], config, limit) for name, config in configs.items()},
         "precision": precision(windows[0], configs["paper"]),
-        "peak_bytes": torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None,
+        "peak_bytes": peak,
     }
     (folder / "large.json").write_text(json.dumps(found, indent=1) + "\n")
     return found
@@ -118,7 +119,8 @@ def precision(windows: Windows, config: ExperimentConfig) -> dict[str, float]:
     before = torch.get_float32_matmul_precision()
     errors = {}
     try:
-        for name, setting in (("float32", "highest"), ("tf32", "high")):
+        kinds = {"float32": "highest"} | ({"tf32": "high"} if windows.device.type == "cuda" else {})
+        for name, setting in kinds.items():
             torch.set_float32_matmul_precision(setting)
             errors[name] = float((gradient(torch.float32) - exact).abs().max() / exact.abs().max())
     finally:

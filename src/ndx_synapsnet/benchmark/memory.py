@@ -1,4 +1,4 @@
-"""Peak memory of a fit, by the kernel's own account."""
+"""Peak memory of a whole fit, by the kernel's own account."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ..config import load_config
-from ..learn.preparation import prepare
-from ..learn.synapsnet import SynapsNet
-from ..learn.train import train
+from ..experiment import fit
 from ..simulate import random_session
 
 
 def peak_memory(neurons: int, samples: int, steps: int, recipe: str = "fast") -> dict[str, Any]:
-    """Train for a few steps on random numbers in a new process, and return its peak resident memory in bytes.
+    """Fit random numbers with a few training steps in a new process, and return its peak resident memory in bytes.
 
-    The process's own libraries are in it; so is the recording, once as read and once z-scored. What is left is A, its
-    gradient and Adam's two moments, and the pass's working memory.
+    The process's own libraries are in it; so is the recording, once as read and once z-scored, A, its gradient and
+    Adam's two moments, the reference predictors, the forecast and the result.
     """
     code = (
         "import json, sys; from ndx_synapsnet.benchmark import memory; "
         "n, t, steps = map(int, sys.argv[1:4]); base = memory.peak_resident(); "
-        "memory.few_steps(n, t, steps, sys.argv[4]); print(json.dumps([base, memory.peak_resident()]))"
+        "memory.short_fit(n, t, steps, sys.argv[4]); print(json.dumps([base, memory.peak_resident()]))"
     )
     command = [sys.executable, "-c", code, str(neurons), str(samples), str(steps), recipe]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -44,11 +42,11 @@ def peak_resident() -> int:
         return 1024 * int(line.split()[1])
     import resource
 
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def few_steps(neurons: int, samples: int, steps: int, recipe: str) -> None:
-    """Train a recipe for `steps` steps on random numbers, validation included (see `peak_memory`)."""
+def short_fit(neurons: int, samples: int, steps: int, recipe: str) -> None:
+    """Fit random numbers by a recipe cut to `steps` training steps (see `peak_memory`)."""
     config = load_config(recipe, overrides={"train": {"epochs": 1, "min_steps": 0, "max_steps": steps}})
-    windows = prepare([random_session(neurons, samples)], config.windows)
-    train(SynapsNet(windows, config.model), windows, config.train, progress=False)
+    fit(random_session(neurons, samples), config, progress=False)

@@ -82,7 +82,7 @@ def _study(name: str, session: Session, truth: NDArray[np.float32] | None) -> di
     rows = []
     for context, stretch, batch, rate, epochs in GRID:
         model = {"context": context, "stretch": stretch}
-        schedule = {"batch_size": batch, "learning_rate": rate, "epochs": epochs, "min_steps": 0}
+        schedule = {"batch_size": batch, "learning_rate": rate, "epochs": epochs, "min_steps": 0, "max_steps": None}
         config = load_config("default", overrides={"model": model, "train": schedule})
         fitted = SynapsNet(windows, config.model, seed=config.train.seed)
         begin = time.process_time()

@@ -70,7 +70,7 @@ SPIKES: dict[str, Layout] = {
 }
 DFF = "dF/F, 40 KB gzip chunks"
 #: What `quick` leaves out.
-SLOW = {"fsspec", "lindi", "spikes, 4 MiB gzip chunks", "spikes, contiguous"}
+SLOW = {"fsspec", "fsspec, blockcache", "lindi", "spikes, 4 MiB gzip chunks", "spikes, contiguous"}
 
 
 def make_recording(folder: Path, name: str, sizes: Sizes) -> Recording:

@@ -198,8 +198,8 @@ class Reader:
     """A package that may not be installed."""
 
 
-#: Name → way of reading. fsspec's setting is the best of bytes, readahead, blockcache and background,
-#: with blocks of 0.25 to 16 MiB.
+#: Name → way of reading. Of fsspec the default, and the best two of bytes, readahead, blockcache and
+#: background with blocks of 0.25 to 16 MiB: which of them is the better depends on the file.
 READERS: dict[str, Reader] = {
     "ours": Reader(_ours),
     "ours, filling the cache": Reader(_ours),
@@ -207,7 +207,8 @@ READERS: dict[str, Reader] = {
     BULK: Reader(_ours_bulk),
     "remfile": Reader(_with_pynwb(_remfile), "remfile"),
     "fsspec": Reader(_with_pynwb(_fsspec()), "fsspec"),
-    "fsspec, best setting": Reader(_with_pynwb(_fsspec(cache_type="background", block_size=2**22)), "fsspec"),
+    "fsspec, blockcache": Reader(_with_pynwb(_fsspec(cache_type="blockcache", block_size=2**22)), "fsspec"),
+    "fsspec, background": Reader(_with_pynwb(_fsspec(cache_type="background", block_size=2**22)), "fsspec"),
     "lindi": Reader(_with_pynwb(_lindi), "lindi"),
     "full download": Reader(_with_pynwb(_download)),
 }

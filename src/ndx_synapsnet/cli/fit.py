@@ -101,6 +101,9 @@ def fit(
     decoder = options.pop("decoder")
     model |= {} if decoder is None else {"decoder": decoder}
     training = {key: value for key in ("seed", "device") if (value := options.pop(key)) is not None}
+    if decoder == "transformer" and recipe != "paper":
+        # it has no state to run on along stretches, for which the other recipes' batch and rate are
+        model, training = {"context": "window", **model}, {"batch_size": 32, "learning_rate": 0.01, **training}
     overrides = {
         "model": model,
         "train": {**training, **exactly(options.pop("epochs"))},

@@ -13,7 +13,7 @@ from .windows import Rows, Windows
 
 
 class BatchOrder:
-    """Batches of some sessions, without end: a session by its number of rows, then rows of it in shuffled order.
+    """Batches of some sessions, without end: a session by its number of targets, then rows of it in shuffled order.
 
     A row is a window, or a stretch (see `Rows`). A session's rows come once each before any comes again; those left
     over, fewer than a batch, are shuffled in again. A session of fewer rows than a batch gives them all at once.
@@ -31,7 +31,7 @@ class BatchOrder:
     def __init__(self, rows: Sequence[Rows], batch_size: int, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
         self._rows = tuple(rows)
-        self._counts = torch.tensor([len(each) for each in rows], dtype=torch.float64)
+        self._counts = torch.tensor([each.n_targets for each in rows], dtype=torch.float64)
         self._sizes = [min(batch_size, len(each)) for each in rows]
         self._orders = [each.first[:0] for each in rows]  # shuffled when first drawn
         self._positions = [0] * len(rows)

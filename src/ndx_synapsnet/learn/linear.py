@@ -1,6 +1,7 @@
 """Linear reference predictors in closed form: what a fit must beat before its connectivity is read.
 
-They see the same windows as any other model. Their normal equations are sums over training windows, gathered in
+They see the same windows as any other model; of one that sees more, with ``context="stream"``, AR(W) is fitted with
+a longer history too (`windows.with_history`). Their normal equations are sums over training windows, gathered in
 blocks and in float64, so memory does not grow with the recording. Letters: B batch, N neurons, W window, K behaviours,
 p = N + K predictors that all targets share, L lags that each target has of its own.
 """
@@ -22,7 +23,8 @@ from .windows import Batch, Windows
 #: Ridge strengths tried, in units of a predictor's variance: added to the Gram matrix's mean over samples.
 STRENGTHS: tuple[float, ...] = tuple(10 ** (k / 4) for k in range(-16, 9))
 
-_ELEMENTS = 2**20  # numbers of a block of windows in float64
+_ELEMENTS = 2**20  # numbers of a block of windows in float64, but at least
+_FEWEST = 512  # windows, that adding a block's products up does not cost more than the products
 
 
 class Mean(Solver):
@@ -147,7 +149,7 @@ class Linear(Solver):
     def _blocks(self, w: Windows, part: str, visit: Callable[[Tensor, Tensor, Tensor], None]) -> int:
         """Call `visit` with predictors and targets in float64, block by block; return the number of windows."""
         indices = w.targets[part]
-        for chosen in indices.split(max(1, _ELEMENTS // (w.n_neurons * (w.window + 2)))):
+        for chosen in indices.split(max(_FEWEST, _ELEMENTS // (w.n_neurons * (w.window + 2)))):
             batch = w.batch(chosen)
             visit(*(each.double() for each in (*self._predictors(batch), batch.target)))
         return len(indices)

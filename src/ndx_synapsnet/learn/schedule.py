@@ -15,8 +15,8 @@ class TrainConfig:
     """How a forecaster is fitted by gradient; the defaults are the paper's (appendix A.1)."""
 
     epochs: int = 100
-    """Passes over the training windows of all sessions. An epoch is as many batches as their number over the batch
-    size, each batch from one session, drawn with probability in proportion to its number of windows."""
+    """Passes over the training windows (or stretches) of all sessions. An epoch is as many batches as their number
+    over the batch size, each batch from one session, drawn with probability in proportion to its number of targets."""
     patience: int | None = None
     """Stop early after so many epochs without a better validation score; by default never."""
     batch_size: int = 32
@@ -25,7 +25,7 @@ class TrainConfig:
     sessions_per_step: int = 1
     """Batches in a gradient step, each of another session. With more than 1 the sessions lie in so many groups of
     like size, each step takes one batch of each, what sessions share gets the mean of their gradients weighted by the
-    groups' windows, and an epoch has as many steps fewer. Several processes divide the groups between them."""
+    groups' targets, and an epoch has as many steps fewer. Several processes divide the groups between them."""
     learning_rate: float = 1e-3
     """Of Adam: at the start, or at the peak of a one-cycle."""
     schedule: Literal["halve", "one_cycle", "constant"] = "halve"

@@ -154,7 +154,7 @@ class SynapsNet(Forecaster):
         return self.config.stretch if self.config.context == "stream" else 1
 
     def predict(self, batch: Batch) -> Tensor:
-        """See `Forecaster.predict`."""
+        """See `Forecaster.predict`. Of stretches it has no gradient and no dropout; `loss` has."""
         if batch.weight is not None or (sweeps(self.decoder) and not (self.training or torch.is_grad_enabled())):
             assert sweeps(self.decoder)  # the configuration has seen to it
             series, behavior, embedding = self._sweep_inputs(batch)
@@ -216,9 +216,11 @@ class SynapsNet(Forecaster):
         """Return the input current just before each of `indices`, (n, N), or None without connectivity."""
         if not self.config.use_connectivity:
             return None
+        last = indices - 1
+        activity = windows.activity.index_select(0, last)[:, :, None]  # windows of one sample
+        behavior = windows.behavior.index_select(0, last)[:, :, None]
         with torch.no_grad():
-            activity = windows.activity.index_select(0, indices - 1)
-            return _numpy(nn.functional.linear(activity, self._matrix(windows.session)))
+            return _numpy(self.currents(Batch(activity, behavior, activity[:, :, 0], windows.session))[:, :, 0])
 
     def raw_connectivity(self, session: int) -> NDArray[np.float32] | None:
         """Return the parameter A of a session, (N, N) [target, source], or None in the ablation without it."""

@@ -7,7 +7,7 @@ and (T, K), so that a window is W neighbouring rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -173,6 +173,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.first)
 
+    @property
+    def n_targets(self) -> int:
+        """Samples to forecast in all rows."""
+        return len(self.first) if self.weight is None else int(self.weight.sum())
+
     def batch(self, chosen: Tensor | slice) -> Batch:
         """Gather some of the rows."""
         w, first = self.windows, self.first[chosen]
@@ -187,6 +192,16 @@ class Rows:
             session=w.session,
             weight=self.weight[chosen],
         )
+
+
+def with_history(windows: Windows, length: int) -> Windows:
+    """Return the session with windows of `length` samples, longer than W, that forecast the same samples.
+
+    Only the targets that have so many samples before them in the recording stay. Their windows may reach into the part
+    or the segment before: it is all past, and what is not valid is 0.
+    """
+    targets = {part: indices[indices >= length] for part, indices in windows.targets.items()}
+    return replace(windows, window=length, targets=targets)
 
 
 def cut_stretches(targets: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ PREDICTOR_NAMES = {
     "mean": "mean",
     "persistence": "persistence",
     "ar": "AR (own history)",
+    "ar_long": "AR (longer history)",
     "ridge_var": "ridge VAR(1) + behaviour",
     "ar_var": "AR + VAR(1)",
 }
