@@ -97,7 +97,7 @@ def fit(
             "which recordings hold their result already cannot be told",
             remedy="Leave out --resume, and name those that are left.",
         )
-    model = {f"use_{part}": False for part in options.pop("without")}
+    model: dict[str, Any] = {f"use_{part}": False for part in options.pop("without")}
     decoder = options.pop("decoder")
     model |= {} if decoder is None else {"decoder": decoder}
     training = {key: value for key in ("seed", "device") if (value := options.pop(key)) is not None}
