@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ndx_synapsnet.nwb.sources.remote.blockfile import BlockFile
+from ndx_synapsnet.nwb.sources.remote.location import Located
 
 
 class CountingReader:
@@ -17,6 +18,7 @@ class CountingReader:
 
     def __init__(self, content: bytes, uri: str = "https://example.org/x.nwb") -> None:
         self.content, self.uri, self.size = content, uri, len(content)
+        self.located = Located(uri, lambda: uri)
         self.requests = self.bytes = self.fetched = self.given_up = 0
         self.ranges: list[tuple[int, int]] = []
 

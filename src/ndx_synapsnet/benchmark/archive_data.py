@@ -175,7 +175,10 @@ class DataServer:
             headers["Content-Range"] = f"bytes {answer.start}-{answer.stop - 1}/{size}"
         response = web.StreamResponse(status=answer.status, headers=headers)
         length = response.content_length = answer.stop - answer.start
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionResetError:  # the reader has gone
+            return response
         if request.method == "HEAD":
             return response
         cut, stall_at = None, None

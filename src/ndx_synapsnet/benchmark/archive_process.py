@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ class Traffic:
     """Bytes of bodies sent."""
     connections: int
     """Connections that carried data."""
+    server_processor: float
+    """Seconds of processor time of the server."""
 
 
 class ArchiveProcess:
@@ -101,14 +104,17 @@ def serve(folder: Path, questions: IO[str], answers: IO[str]) -> None:
         for asset in archive.assets():
             archive.digests(asset.file)  # which would delay the first answer
         say({"data_url": archive.data_url})
+        began = time.process_time()
         for question in questions:
             told = json.loads(question)
             if "line" in told:
                 archive.line = Line(**told["line"])
                 archive.reset_counts()
+                began = time.process_time()
             counts = archive.counts
             requests = sum(counts.by_method.values())
-            say({"requests": requests, "bytes": counts.bytes, "connections": counts.connections})
+            traffic = Traffic(requests, counts.bytes, counts.connections, time.process_time() - began)
+            say(asdict(traffic))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -18,6 +19,7 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
+from ..experiment import software_versions
 from ..nwb.readers import read_session
 from ..nwb.sources.remote.options import CacheConfig, Progress, RemoteOptions, use_options
 from ..session import Session
@@ -334,6 +336,10 @@ def run(folder: Path, cases: Sequence[Case] = CASES) -> dict[str, Any]:
             found = meet(case, recordings[case.layout], local[case.layout])
             row = {"fault": case.name, "outcome": found.outcome, "words": found.words, "requests": found.requests}
             rows.append(row | {"as_expected": is_as_expected(case, found)})
-    results = {"faults": rows}
+    results = {
+        "software": software_versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "faults": rows,
+    }
     (folder / "faults.json").write_text(json.dumps(results, indent=1) + "\n")
     return results

@@ -9,8 +9,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from ..show.plots import save_figures
 from .archive import Line
 from .archive_process import ArchiveProcess
 from .recordings import Layout, Recording, dff_recording, spike_recording
+from .streaming_line import LINE_ALONE, line_alone
 from .streaming_memory import streaming_memory
 from .streaming_picture import draw
 from .streaming_readers import BULK, READERS, SETTINGS, Job, Reading, measure
@@ -38,7 +41,9 @@ LINES = {
 #: The bound allows for so many round trips: one to connect, and three from the header to the chunks' places.
 ROUND_TRIPS = 4
 #: The readers that are measured several times, for their ratios are what is claimed.
-REPEATED = ("ours", BULK, "remfile")
+REPEATED = ("ours", BULK, "remfile", LINE_ALONE)
+#: All that is measured: the readers, and what the line allows.
+WAYS = (LINE_ALONE, *READERS)
 _AGREES = 1e-3  # relative: ours leaves out the last bin, which is not whole
 
 
@@ -134,7 +139,7 @@ def run(
     *,
     quick: bool = False,
     sizes: Sizes | None = None,
-    names: Iterable[str] = (*SPIKES, DFF, *READERS),
+    names: Iterable[str] = (*SPIKES, DFF, *WAYS),
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure all readers on all recordings and lines, and leave ``streaming.json`` and ``streaming.png`` in `folder`.
@@ -148,7 +153,7 @@ def run(
     sizes : Sizes, optional
         Of the recordings.
     names : iterable of str
-        The recordings and the readers (keys of `READERS`) to take.
+        The recordings and the readers (of `WAYS`) to take.
     say : callable
         Told what is being done.
     """
@@ -156,9 +161,9 @@ def run(
     sizes = sizes or (QUICK if quick else FULL)
     names = [name for name in names if not (quick and name in SLOW)]
     results: dict[str, Any] = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "load_before": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "software": software_versions(),
+        "software": software_versions() | _versions("h5py", "remfile", "fsspec", "lindi", "aiohttp"),
         "isal": find_spec("isal") is not None,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "quick": quick,
@@ -170,7 +175,7 @@ def run(
     }
     with tempfile.TemporaryDirectory(prefix="synapsnet-streaming-") as made:
         say("making recordings")
-        recordings = {name: make_recording(Path(made, "archive"), name, sizes) for name in names if name not in READERS}
+        recordings = {name: make_recording(Path(made, "archive"), name, sizes) for name in names if name not in WAYS}
         warm = {name: make_recording(Path(made, "warm"), name, TINY) for name in recordings}
         with ArchiveProcess(Path(made, "archive")) as archive:
             for name, recording in recordings.items():
@@ -180,7 +185,7 @@ def run(
                 expected = _expected(recording)
                 for line_name, line in LINES.items():
                     compared = _Compared(archive, recording, line, str(warm[name].path), expected, quick)
-                    for reader in (name for name in names if name in READERS):
+                    for reader in (name for name in names if name in WAYS):
                         say(f"{name}, {line_name}: {reader}")
                         row = {"recording": name, "line": line_name, "reader": reader}
                         results["readings"].append(row | compared.row(reader))
@@ -223,7 +228,10 @@ class _Compared:
         row: dict[str, Any] = {"bound": least}
         for _ in range(2 if reader in REPEATED and not self._quick else 1):
             self._archive.reset(line)
-            found = measure(job, limit=max(20.0, 4 * least))
+            if reader == LINE_ALONE:
+                found: Reading | str = line_alone(job.url, recording)
+            else:
+                found = measure(job, limit=max(20.0, 4 * least))
             traffic = asdict(self._archive.traffic())
             if isinstance(found, str):
                 return row | {"skipped": found} | traffic
@@ -235,9 +243,28 @@ class _Compared:
         return row
 
     def _is_right(self, reader: str, found: Reading) -> bool:
+        if reader == LINE_ALONE:
+            return found.values >= self._recording.needed
         expected = self._expected["data" if reader == BULK else "session"]
         exact = reader.startswith("ours") or self._recording.kind == "dff"
         return abs(found.total - expected) <= (1e-9 if exact else _AGREES) * abs(expected)
+
+
+def _processor() -> str:
+    """Return the processor's name, by the kernel's account where it gives one."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _expected(recording: Recording) -> dict[str, float]:
@@ -250,17 +277,18 @@ def _expected(recording: Recording) -> dict[str, float]:
 def claims(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Return for each recording and line the ratios that are claimed of ours.
 
-    ``read`` and ``session`` are the seconds of the bulk read alone and of everything from the address to the session,
-    over the larger of the byte bound and, on the faster line, the time to inflate; ``bytes`` is what was transferred
-    over what is needed; ``remfile`` is how many times as long remfile takes, for the bulk read (opening included in
-    both) and for everything.
+    ``line_alone`` (see there), ``read`` and ``session`` are the seconds of plain GETs, of the bulk read alone and of
+    everything from the address to the session, over the larger of the byte bound and, on the faster line, the time to
+    inflate; ``bytes`` is what was transferred over what is needed; ``remfile`` is how many times as long remfile takes,
+    for the bulk read (opening included in both) and for everything.
     """
     rows = {(r["recording"], r["line"], r["reader"]): r for r in results["readings"] if "seconds" in r}
     found = []
     for recording, facts in results["recordings"].items():
         for place, line in enumerate(results["lines"]):
-            ours, bulk, remfile = (rows.get((recording, line, reader)) for reader in REPEATED)
+            ours, bulk, remfile = (rows.get((recording, line, reader)) for reader in REPEATED[:3])
             again = rows.get((recording, line, "ours, second time"))
+            alone = rows.get((recording, line, LINE_ALONE))
             if ours is None or bulk is None:
                 continue
             limit = max(ours["bound"], facts["inflate_seconds"] if place else 0.0)
@@ -268,6 +296,7 @@ def claims(results: dict[str, Any]) -> list[dict[str, Any]]:
                 "recording": recording,
                 "line": line,
                 "limit": limit,
+                "line_alone": alone["seconds"] / limit if alone else None,
                 "read": bulk["phases"]["read"] / limit,
                 "session": ours["seconds"] / limit,
                 "bytes": ours["bytes"] / facts["needed"],

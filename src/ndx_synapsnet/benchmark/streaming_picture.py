@@ -6,6 +6,12 @@ from typing import Any
 
 from ..show.plots import BLUE, GREY, ORANGE, new_figure
 
+# what is timed, where the name alone does not say it
+_LABELS = {
+    "ours": "ours: open, read, count",
+    "ours, bulk read alone": "ours: bulk read of the open file",
+}
+
 
 def draw(results: dict[str, Any]) -> Any:
     """Draw the results of `streaming.run`: a panel for each recording and line.
@@ -41,7 +47,8 @@ def _panel(ax: Any, rows: list[dict[str, Any]], inflate: float, *, names: bool) 
         read = row["phases"].get("read") if row["reader"].endswith("alone") else None
         ours = row["reader"].startswith("ours")
         shown = seconds if read is None else read
-        ax.barh(place, min(shown, right), color=BLUE if ours else ORANGE, height=0.7)
+        color = GREY if row["reader"].startswith("plain") else BLUE if ours else ORANGE
+        ax.barh(place, min(shown, right), color=color, height=0.7)
         text = f"{shown:.3g}" + ("" if row["right"] else " (WRONG)")
         inside = shown > 0.85 * right
         ax.text(min(shown, right), place, f"{text} " if inside else f" {text}", va="center", fontsize=7,
@@ -52,6 +59,6 @@ def _panel(ax: Any, rows: list[dict[str, Any]], inflate: float, *, names: bool) 
         ax.axvline(inflate, color="black", lw=1, ls=":", label="inflating")
     ax.axvline(1.25 * max(least, inflate), color=GREY, lw=1, ls="--", label="1.25 times that")
     ax.set(xlim=(0, right), ylim=(-0.7, len(rows) - 0.3), yticks=range(len(rows)))
-    ax.set_yticklabels([row["reader"] for row in rows] if names else [], fontsize=8)
+    ax.set_yticklabels([_LABELS.get(row["reader"], row["reader"]) for row in rows] if names else [], fontsize=8)
     ax.invert_yaxis()
     ax.spines[["top", "right"]].set_visible(False)

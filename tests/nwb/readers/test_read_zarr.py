@@ -56,6 +56,22 @@ def test_units_with_electrodes_and_behaviour(build):
     assert {key for key in one if one[key] != two[key]} == {"uri", "format"}
 
 
+def test_a_chunk_that_is_absent_is_told(build):
+    zarr = exported(build.write(build.rois(np.arange(1.0, 41.0).reshape(20, 2))))
+    whole = read_session(zarr)
+    assert not any("absent" in note for note in whole.provenance["notes"])
+    (series,) = (path.parent for path in zarr.rglob("data/.zarray"))
+    (series / "0.0").unlink()
+    session = read_session(zarr)
+    (note,) = (note for note in session.provenance["notes"] if "absent" in note)
+    assert note.startswith(
+        "a file of the store is absent, and fill values stand for them (the first: processing/ophys/"
+    )
+    assert note.endswith("/data/0.0)")
+    assert not session.activity.any()
+    assert whole.activity.all()
+
+
 def test_rois_with_masks(build):
     path = build.write(build.rois(np.arange(40.0).reshape(20, 2), columns={"iscell": [1, 1]}))
     zarr = exported(path)

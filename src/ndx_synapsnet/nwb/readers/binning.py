@@ -209,7 +209,8 @@ class SpikeCounts:
             return self._whole
         keep = self.grid.mask(first, n)
         begin = int(self.grid.columns(np.array([first + int(np.argmax(keep))]))[0])
-        result = np.zeros((len(self._rows), int(keep.sum())), dtype=np.float32)
+        # on pages as small as the rows', which thus become the result's one row after the other
+        result = _zeros(len(self._rows) * int(keep.sum())).reshape(len(self._rows), -1)
         for unit, row in enumerate(self._rows):
             if row is not None:
                 low, high = max(row.first, begin), min(row.first + len(row.counts), begin + result.shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TextIO
@@ -31,6 +31,14 @@ class OpenedFile:
     (``verified`` or ``unverified``), and ``bytes_transferred`` and ``requests`` up to now; empty for a local one."""
     absences: Callable[[], Sequence[str]] = tuple
     """Says what of the data that were read up to now is absent from the file, so that fill values stand for it."""
+
+
+def told_absent(missing: Collection[str]) -> tuple[str, ...]:
+    """Return what is said of the files of a store that are absent: nothing if there are none."""
+    if not missing:
+        return ()
+    parts = f"{len(missing)} files of the store are" if len(missing) > 1 else "a file of the store is"
+    return (f"{parts} absent, and fill values stand for them (the first: {min(missing)})",)
 
 
 # About the versions of software or schema, not about the data: pynwb says them of every older file.

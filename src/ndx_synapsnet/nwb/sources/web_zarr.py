@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError, missing_extra
-from .opened import OpenedFile, collected_warnings
+from .opened import OpenedFile, collected_warnings, told_absent
 from .remote.options import RemoteOptions
 from .stores import LocatedStore, WebFolder
 from .version import require_nwb2
@@ -81,19 +81,11 @@ def open_web_zarr(folder: WebFolder, metadata: Mapping[str, Any]) -> Iterator[Op
                 raise
             except Exception as error:  # zarr, hdmf and pynwb raise many kinds on a malformed store
                 raise InputError(f"hdmf-zarr cannot read the store ({error})", where=where) from error
-        absences = partial(_absences, folder)
+        absences = partial(told_absent, folder.missing)
         yield OpenedFile(where, "zarr", nwbfile, version, tuple(messages), _Record(folder), absences)
     finally:
         if io is not None:
             io.close()
-
-
-def _absences(folder: WebFolder) -> tuple[str, ...]:
-    missing = sorted(folder.missing)
-    if not missing:
-        return ()
-    parts = f"{len(missing)} files of the store are" if len(missing) > 1 else "a file of the store is"
-    return (f"{parts} absent, and fill values stand for them (the first: {missing[0]})",)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from ...errors import InputError, missing_extra
-from .opened import OpenedFile, collected_warnings
+from .opened import OpenedFile, collected_warnings, told_absent
 from .version import require_nwb2
 
 
@@ -45,14 +46,18 @@ def open_zarr(path: Path) -> Iterator[OpenedFile]:
         with collected_warnings() as messages:
             try:
                 from hdmf_zarr import NWBZarrIO
+
+                from .zarr_folder import FolderStore
             except ImportError as error:
                 raise missing_extra("hdmf-zarr", "zarr") from error
             try:
-                io = NWBZarrIO(path=str(path), mode="r", load_namespaces=True)
+                store = FolderStore(path)
+                io = NWBZarrIO(path=store, mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except Exception as error:  # zarr, hdmf and pynwb raise many kinds on a malformed store
                 raise InputError(f"hdmf-zarr cannot read the store ({error})", where=str(path)) from error
-        yield OpenedFile(str(path), "zarr", nwbfile, version, tuple(messages))
+        absences = partial(told_absent, store.missing)
+        yield OpenedFile(str(path), "zarr", nwbfile, version, tuple(messages), absences=absences)
     finally:
         if io is not None:
             io.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +216,11 @@ def test_a_flipped_byte_is_an_error_that_names_the_chunk(tmp_path, options, says
     content = bytearray(path.read_bytes())
     content[info.byte_offset + info.size // 2] ^= 0x20
     path.write_bytes(content)
-    with remote(path) as (file, _):
-        with pytest.raises(InputError, match=rf"https://example\.org/x\.nwb, /x: .*{says}.*--verify"):
+    with remote(path) as (file, reader):
+        with pytest.raises(InputError, match=rf"https://example\.org/x\.nwb, /x: .*{says}.*again with --no-cache"):
+            bulk.values(file["x"])
+        reader.located = replace(reader.located, digest="sha256:0")
+        with pytest.raises(InputError, match="again with --verify and --no-cache"):
             bulk.values(file["x"])
         untouched = bulk.values(file["x"], (slice(0, 3000),))
         assert np.array_equal(untouched, np.repeat(SPIKES, 2)[:3000])

@@ -86,6 +86,21 @@ def test_all_workers_get_something(server: Server, opened: Open, options: fetch.
     reader = opened(server.located(), replace(options, workers=3))
     server.faults.extend([meet, meet, meet])
     assert len(next(data for _, data in reader.fetch([(0, 3_000_000)]))) == 3_000_000
+    assert not together.broken
+
+
+def test_twice_as_many_get_the_nodes_of_an_index(server: Server, opened: Open, options: fetch.RemoteOptions) -> None:
+    together = threading.Barrier(4)
+
+    def meet(handler: Handler) -> bool:
+        together.wait(10)
+        return False
+
+    reader = opened(server.located(), replace(options, workers=2))
+    server.faults.extend([meet] * 4)
+    scattered = [(start, start + 2096) for start in range(400_000, 2_000_000, 400_000)]
+    assert sorted(index for index, _ in reader.fetch(scattered)) == [0, 1, 2, 3]
+    assert not together.broken  # four requests were there at once
 
 
 def test_slow_consumer_holds_requests_back(

@@ -281,5 +281,6 @@ def _damaged(reader: RangeReader, dataset: h5py.Dataset, what: str) -> InputErro
     return InputError(
         what,
         where=f"{reader.uri}, {dataset.name}",
-        remedy="The file, or the copy that was transferred, is damaged: read it again with --verify and --no-cache",
+        remedy="The file, or the copy that was transferred, is damaged: read it again with "
+        + ("--verify and --no-cache" if reader.located.digest else "--no-cache"),
     )

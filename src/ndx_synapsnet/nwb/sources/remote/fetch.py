@@ -38,6 +38,8 @@ __all__ = [
 
 #: Bytes of the first request, from which an object's size and identity come.
 HEAD = 1 << 18
+#: Bytes up to which a request costs a round trip and little else.
+TINY = 1 << 14
 # seconds to wait for threads whose connections were broken; one that is still connecting ends by its timeout
 _PATIENCE = 2.0
 # transfers of the same bytes until they are what was verified
@@ -100,6 +102,8 @@ class RangeReader:
         self._lock = threading.Lock()
         self._meter = Meter(located.uri, options)
         self._pool = Pool(options.workers, "remote-reader")
+        # such as for the scattered nodes of an index: more of them take no more memory, and fewer round trips
+        self._tiny_pool = Pool(2 * options.workers, "remote-reader")
         self._transport: Transport | None = None
         self._cached: CachedObject | None = None
         self._settled = self._served = self._replaced = False
@@ -120,7 +124,7 @@ class RangeReader:
         except BaseException:
             self.close()
             raise
-        weakref.finalize(self, _abandon, self._pool, self._meter, self._cached)
+        weakref.finalize(self, _abandon, (self._pool, self._tiny_pool), self._meter, self._cached)
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes ``[start, stop)``.
@@ -178,7 +182,7 @@ class RangeReader:
             wanted,
             requests,
             get=self._answered,
-            pool=self._pool,
+            pool=self._tiny_pool if all(request.size <= TINY for request in requests) else self._pool,
             bound=self.options.in_flight,
         )
         return flow.in_order() if ordered else flow.as_they_arrive()
@@ -217,8 +221,10 @@ class RangeReader:
         self._meter.end()
         if self._transport is not None:
             self._transport.close()
-        self._pool.close()
-        self._pool.join(_PATIENCE)
+        for pool in (self._pool, self._tiny_pool):
+            pool.close()
+        for pool in (self._pool, self._tiny_pool):
+            pool.join(_PATIENCE)
         if self._cached is not None:
             self._cached.close()
 
@@ -393,9 +399,10 @@ class RangeReader:
         return self._transferred(request.start, request.stop)
 
 
-def _abandon(pool: Pool, meter: Meter, cached: CachedObject | None) -> None:
+def _abandon(pools: tuple[Pool, ...], meter: Meter, cached: CachedObject | None) -> None:
     """End the threads of a reader that nobody closed, and let go of its files."""
     meter.end()
-    pool.close()
+    for pool in pools:
+        pool.close()
     if cached is not None:
         cached.close()

@@ -71,8 +71,7 @@ class RemoteOptions:
     """How remote objects are read."""
 
     workers: int = 24
-    """Requests under way at once for one object. The nodes of an index of small chunks lie scattered in the file, a
-    request each: half as many workers made reading at 100 MB/s a tenth slower."""
+    """Requests under way at once for one object; twice as many of those that are for nodes of a chunk index."""
     timeout: float = 20.0
     """Seconds for a connection, and for the next bytes of an answer, before the request is given up and tried again."""
     tries: int = 6
@@ -87,7 +86,7 @@ class RemoteOptions:
     """Whether the whole object is read and compared with the archive's digest before it is used."""
     bandwidth: float | None = None
     """Bytes a second that all objects together may take; None: no bound."""
-    in_flight: int = 64 * MIB
+    in_flight: int = 32 * MIB
     """Bytes that all objects together may have requested but not handed on (memory)."""
     progress: bool | None = None
     """Whether bars are shown; None: on a terminal only. For the front ends: nothing here draws."""

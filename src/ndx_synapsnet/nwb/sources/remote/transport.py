@@ -22,6 +22,8 @@ from .options import RemoteOptions
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRY_AGAIN = {408, 425, 429}
 _MAX_REDIRECTS = 8
+# of one range, each by an address that was good for others: it may be good for few requests, and many are under way
+_MAX_REFUSALS = 6
 _PIECE = 1 << 18
 # below this many bytes a second, over a whole timeout, an answer counts as stalled
 _SLOWEST = 256
@@ -96,7 +98,7 @@ class Transport:
         url = self._checked(located.url())
         self._home = host_of(url)
         self._address = _Address(url, url)
-        self._connections = Connections(url, options.workers + 2, options.timeout)
+        self._connections = Connections(url, 2 * options.workers + 2, options.timeout)
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._closing = threading.Event()
@@ -360,12 +362,12 @@ class Transport:
         with self._renewing:
             now = self._address
             if now.generation != refused.generation:
-                if refusals > 3:
+                if refusals > _MAX_REFUSALS:
                     raise self._no_access(status)
                 return
             if now.url != now.origin:  # what it was redirected to expired: be redirected anew
                 origin, renewed = now.origin, now.renewed
-            elif self._located.refresh is not None and not now.renewed and refusals <= 2:
+            elif self._located.refresh is not None and not now.renewed and refusals <= _MAX_REFUSALS:
                 origin, renewed = self._checked(self._located.refresh()), True
             else:
                 raise self._no_access(status)
