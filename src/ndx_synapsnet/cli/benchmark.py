@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .files import make_folder
+from .paper import VERBS
 
 
 @click.group()
@@ -210,6 +211,10 @@ def faults(output: Path) -> None:
         f"NOT as it should be: {', '.join(silent)}" if silent else "None was silent.",
         f"Written: {output / 'faults.json'}",
     )
+
+
+for verb in VERBS:
+    benchmark.add_command(verb)
 
 
 def _streaming_row(row: dict[str, Any]) -> list[Any]:
