@@ -139,21 +139,12 @@ def recipes(output: Path, quick: bool, recordings: tuple[str, ...]) -> None:
     make_folder(output)
     found = run(output, quick=quick, recordings=recordings)
     keys = ("context", "stretch", "batch_size", "learning_rate", "epochs", "processor_seconds", "best", "test_mse")
-    columns = [
-        "context",
-        "stretch",
-        "rows",
-        "rate",
-        "epochs",
-        "processor s",
-        "validation MSE",
-        "test MSE",
-        "recovery r",
-    ]
+    columns = ["context", "stretch", "rows", "rate", "epochs", "processor s", "validation MSE", "test MSE"]
     for session in found["sessions"]:
-        rows = [[*(row[key] for key in keys), row.get("recovery_r")] for row in session["rows"]]
+        known = ["recovery_r"] if "recovery_r" in session["rows"][0] else []  # where the wiring is known
+        rows = [[row[key] for key in (*keys, *known)] for row in session["rows"]]
         title = f"{session['name']}: {session['neurons']} neurons x {session['samples']} samples"
-        tables.say(tables.grid(title, columns, rows))
+        tables.say(tables.grid(title, columns + ["recovery r"] * len(known), rows))
     tables.say(f"Written: {output / 'recipes.json'}, {output / 'recipes.png'}")
 
 
