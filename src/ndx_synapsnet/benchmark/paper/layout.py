@@ -57,7 +57,7 @@ def _forecast_table(table: Mapping[str, Any], results: Mapping[str, Any]) -> Lay
     lone = len(tasks) == 1
     # how far the error is below that of the last sample again, where that is among the models
     gains = any(e.get("improvement") is not None for row in table["rows"] for e in row["tasks"].values())
-    measures = ("r (%)", "MSE", "below persistence (%)")[: 3 if gains else 2]
+    measures = ("r (%)", "MSE", "below persistence (%), median")[: 3 if gains else 2]
     columns = ["model"]
     for task in tasks:
         columns += [name if lone else f"{task}: {name}" for name in measures]

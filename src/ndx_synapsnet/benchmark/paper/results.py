@@ -53,7 +53,8 @@ def tabulate(study: Study, groups: Sequence[Group]) -> dict[str, Any]:
         ``tables``: for each modality ``tasks`` and ``rows``. A row has ``key``, ``title``, ``together``, ``family``,
         ``value``, ``seconds`` and ``parameters`` (means over its fits), and by task: ``correlation`` and ``mse`` (each
         ``mean``, ``sem``, ``sessions``, ``by_session``, ``best`` and ``significant``), ``improvement`` over
-        persistence, ``constant`` of ``neurons``, and ``failed``, reasons by session. ``tests``: all paired t-tests.
+        persistence (median over sessions), ``constant`` of ``neurons``, and ``failed``, reasons by session. ``tests``:
+        all paired t-tests.
     """
     tables, tests = [], []
     for modality in dict.fromkeys(group.modality for group in groups):
@@ -123,7 +124,9 @@ def _entry(outcomes: Sequence[Outcome], group: Group) -> dict[str, Any]:
         for own, other in zip(scores, others, strict=True)
         if own is not None and not isinstance(other, str)
     ]
-    entry["improvement"] = summarize([np.nan if gain is None else gain for gain in gains]).mean
+    known = [gain for gain in gains if gain is not None]
+    # a session on which persistence is nearly perfect has a ratio without bounds, which would be all of a mean
+    entry["improvement"] = float(np.median(known)) if known else None
     return entry | {"constant": found.constant, "neurons": found.neurons, "failed": failed}
 
 
