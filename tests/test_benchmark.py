@@ -76,13 +76,29 @@ def test_a_race_and_its_picture(tmp_path: Path) -> None:
             assert ours["times_cheaper_than_full"] == pytest.approx(found["paper"]["twin_seconds_full"] / ours["cost"])
     steps = [{**time_steps(prepare([random_session(n, 600)])[0], load_config("paper"), 1)} for n in (5, 8)]
     results = {
-        "machine": {"matrix_product_gflops": 100.0},
+        "measured": {"steps": {"matrix_product_gflops": 100.0}},
         "steps": steps,
         "epochs": speed.time_epochs(5, (300, 600)),
+        "memory": [{"neurons": 5, "samples": 300, "peak": 2**30}],
         "races": races,
     }
-    assert speed.draw(results) is not None
+    assert len(speed.draw(results).axes) == 5
     json.dumps(results)
+
+
+def test_parts_that_are_not_measured_again_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = iter([[{"neurons": 5, "samples": 300, "seconds": s}] for s in (1.0, 2.0)])
+    monkeypatch.setattr(speed, "_epochs", lambda quick: next(rows))
+    monkeypatch.setattr(speed, "_held", lambda quick: [])
+    first = speed.run(tmp_path, quick=True, parts=("epochs",))
+    assert first["epochs"][0]["seconds"] == 1.0
+    second = speed.run(tmp_path, quick=True, parts=("memory",))
+    assert second["epochs"] == first["epochs"]
+    assert second["measured"].keys() == {"epochs", "memory"}
+    assert json.loads((tmp_path / "speed.json").read_text()) == second
+    assert (tmp_path / "speed.png").exists()
+    # of other sizes: not to be mixed
+    assert not speed.run(tmp_path, quick=False, parts=())["epochs"]
 
 
 def test_memory_is_that_of_the_process() -> None:

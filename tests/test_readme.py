@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ndx_synapsnet.cli import main
+from ndx_synapsnet.nwb.archives import is_named
 from ndx_synapsnet.nwb.readers import PRESETS
 from ndx_synapsnet.nwb.sources.uri import DandiAddress, parse
 
@@ -56,7 +57,7 @@ def test_commands_that_need_the_internet_are_understood() -> None:
         if name := context.params.get("preset"):
             assert name in PRESETS
         for uri in context.params.get("uris", ()):
-            assert isinstance(parse(uri), DandiAddress)
+            assert is_named(uri) or isinstance(parse(uri), DandiAddress)
 
 
 def test_the_two_commands_are_marked() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,15 @@ from ndx_synapsnet.errors import EndedElsewhereError, InputError
 from ndx_synapsnet.learn import train as training
 from ndx_synapsnet.learn.batches import group_sessions, seed_of
 from ndx_synapsnet.learn.checkpoint import Checkpoint
-from ndx_synapsnet.learn.distributed import SharedGradients, World, owners, processes, release, shard
+from ndx_synapsnet.learn.distributed import (
+    SharedGradients,
+    World,
+    clip_gradients,
+    owners,
+    processes,
+    release,
+    shard,
+)
 from ndx_synapsnet.learn.forecaster import Forecaster
 from ndx_synapsnet.learn.linear import REFERENCES
 from ndx_synapsnet.learn.preparation import prepare
@@ -32,6 +41,8 @@ CONFIG = TrainConfig(
 PATIENT = TrainConfig(
     epochs=40, batch_size=50, learning_rate=0.3, schedule="constant", seed=1, sessions_per_step=3, patience=2
 )
+# so short that every step is cut, and Adam's own scale follows
+CLIPPED = replace(CONFIG, epochs=2, gradient_clip=0.05, weight_decay=0.01)
 SIZES = ((4, 300), (3, 600), (5, 420))
 
 
@@ -112,6 +123,15 @@ def _rank(folder):
         save_file(numbers(model, result), folder / f"resumed-{world.rank}.safetensors")
 
         model = Coupled(windows)
+        left = numbers(model, train(model, windows, CLIPPED, world=world))
+        save_file(left, folder / f"clipped-{world.rank}.safetensors")
+        shared, own = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+        shared.grad, own.grad = torch.tensor([3.0, 0.0]), torch.tensor([[0.0, 4.0], [12.0, 0.0]][world.rank])
+        clip_gradients([shared], [own], 6.5, world)
+        assert torch.equal(shared.grad, torch.tensor([1.5, 0.0]))  # the norm is 13 in all
+        assert torch.equal(own.grad, torch.tensor([[0.0, 2.0], [6.0, 0.0]][world.rank]))
+
+        model = Coupled(windows)
         windows = sessions()  # not sharded, of which each rank uses its own
         result = train(model, windows, PATIENT, world=world)
         save_file(numbers(model, result), folder / f"patient-{world.rank}.safetensors")
@@ -134,10 +154,11 @@ def alone(config):
 
 
 @needs_gloo
-def test_two_ranks_give_what_one_process_gives(ranks):
-    expected = alone(CONFIG)
-    found = [load_file(ranks / f"left-{rank}.safetensors") for rank in (0, 1)]
-    assert expected["curve"].shape == (5, 4)
+@pytest.mark.parametrize(("run", "config"), [("left", CONFIG), ("clipped", CLIPPED)])
+def test_two_ranks_give_what_one_process_gives(ranks, run, config):
+    expected = alone(config)
+    found = [load_file(ranks / f"{run}-{rank}.safetensors") for rank in (0, 1)]
+    assert expected["curve"].shape == (5, config.epochs)
     for name, value in expected.items():
         each = [f[name] for f in found if not f[name].isnan().any()]
         assert len(each) == (1 if name.startswith("matrices") else 2)
@@ -252,6 +273,17 @@ def test_sharded_windows_keep_what_a_model_is_made_from():
         assert (s.n_neurons, s.n_behaviors, len(s.activity)) == (w.n_neurons, w.n_behaviors, len(w.activity))
         assert s.targets is w.targets
     assert sharded[0].activity.untyped_storage().nbytes() == 4
+
+
+def test_gradients_are_cut_to_a_norm_of_all_of_them():
+    shared, own, idle = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    shared.grad, own.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
+    clip_gradients([shared, idle], [own], 5.5, World())
+    assert shared.grad.tolist() == [3, 0]
+    clip_gradients([shared, idle], [own], 2.5, World())
+    assert (shared.grad.tolist(), own.grad.tolist(), idle.grad) == ([1.5, 0], [0, 2], None)
+    clip_gradients([shared], [], 0.75, World())
+    assert shared.grad.tolist() == [0.75, 0]
 
 
 def test_shared_parameters_are_of_one_type():

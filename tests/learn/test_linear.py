@@ -7,7 +7,7 @@ import pytest
 import torch
 from population import noise_session, session
 
-from ndx_synapsnet.learn import linear
+from ndx_synapsnet.learn import linear, moments
 from ndx_synapsnet.learn.forecaster import predict_series
 from ndx_synapsnet.learn.linear import AR, ARVAR, REFERENCES, STRENGTHS, Mean, Persistence, RidgeVAR
 from ndx_synapsnet.learn.preparation import prepare
@@ -106,8 +106,7 @@ def test_the_validation_error_from_moments_is_that_of_the_predictions(windows):
     for name in ("shared_0", "own_0"):
         buffer = model.get_buffer(name)
         buffer.copy_(torch.randn(buffer.shape, generator=generator, dtype=buffer.dtype))
-    zero = tuple(torch.zeros_like(mean) for mean in model._means(w))
-    found = linear._mse(model._moments(w, "validation", zero), model.get_buffer("shared_0"), model.get_buffer("own_0"))
+    found = linear._mse(model.moments(w, "validation"), model.get_buffer("shared_0"), model.get_buffer("own_0"))
     batch = w.batch(w.targets["validation"])
     assert float(found) == pytest.approx(float((model.predict(batch) - batch.target).square().mean()), rel=1e-10)
 
@@ -115,13 +114,40 @@ def test_the_validation_error_from_moments_is_that_of_the_predictions(windows):
 @pytest.mark.parametrize("name", REFERENCES)
 def test_blocks_do_not_matter(windows, name, monkeypatch):
     whole = solved(REFERENCES[name](windows), windows)
-    monkeypatch.setattr(linear, "_ELEMENTS", 500)
-    monkeypatch.setattr(linear, "_FEWEST", 1)
+    for module in (linear, moments):
+        monkeypatch.setattr(module, "_ELEMENTS", 500)
+    monkeypatch.setattr(moments, "_FEWEST", 1)
     blocks = solved(REFERENCES[name](windows), windows)
     for w in windows:
         np.testing.assert_allclose(
             predict_series(blocks, w, w.targets["test"]), predict_series(whole, w, w.targets["test"]), atol=1e-6
         )
+
+
+@pytest.mark.parametrize(("population", "first"), [(True, 2), (False, 1), (True, None)])
+def test_moments_are_those_of_the_windows_themselves(windows, population, first):
+    """Also about other means, and although most products of own lags are never formed."""
+    w = windows[0]
+
+    def predictors(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shared, own, target = table(w, part)
+        return (
+            shared if population else shared[:, :0],
+            own[:, :, : 0 if first is None else w.window + 1 - first],
+            target,
+        )
+
+    train, validation = (moments.gather_moments(w, part, population=population, first=first) for part in PARTS[:2])
+    for found, part in ((train.centred(train), "train"), (validation.centred(train), "validation")):
+        s, o, y = (each - mean.mean(0) for each, mean in zip(predictors(part), predictors("train"), strict=True))
+        expected = {
+            "shared_mean": s.mean(0), "own_mean": o.mean(0), "target_mean": y.mean(0),
+            "shared": s.T @ s / len(s), "cross": np.einsum("bp,bnl->lpn", s, o) / len(s),
+            "own": np.einsum("bnk,bnl->nkl", o, o) / len(s), "shared_target": s.T @ y / len(s),
+            "own_target": np.einsum("bnl,bn->nl", o, y) / len(s), "target": (y**2).mean(0),
+        }  # fmt: skip
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
 
 
 def test_lags_that_coincide_do_no_harm():

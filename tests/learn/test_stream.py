@@ -57,7 +57,7 @@ def forecast_of(model, windows, target, steps):
     for source in model.sources:
         current = current + source.values[j]
     shared = torch.zeros(1, steps, len(model.behavior_names), dtype=torch.float64)
-    shared[0, :, model._places[j]] = behavior
+    shared[0, :, model._behavior.places[j]] = behavior
     series = torch.stack([activity, current], -1)[None]
     forecast = decoder(series, shared, model.embedding[model.get_buffer(f"embedding_rows_{j}")])[0]
     if config.skip_history:

@@ -257,6 +257,42 @@ class Stopping(Scaled):
         return super().loss(batch)
 
 
+class Sloped(Forecaster):
+    """Two numbers with a gradient of 3 and 4, whatever the batch; remembers what the optimiser was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = nn.Parameter(torch.tensor([10.0, 0.0]))
+        self.seen: list[list[float]] = []
+
+    def predict(self, batch):
+        return torch.zeros_like(batch.target)
+
+    def loss(self, batch):
+        return self.numbers @ torch.tensor([3.0, 4.0])
+
+    def after_step(self, optimizer):
+        assert self.numbers.grad is not None
+        # Adam's memory of the gradient, decay included, after one step from nothing
+        self.seen += [self.numbers.grad.tolist(), (optimizer.state[self.numbers]["exp_avg"] / 0.1).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "gradient", "taken"),
+    [
+        ({}, [3, 4], [3, 4]),
+        ({"gradient_clip": 10.0}, [3, 4], [3, 4]),
+        ({"gradient_clip": 2.5}, [1.5, 2], [1.5, 2]),
+        ({"weight_decay": 0.5}, [3, 4], [8, 4]),
+        ({"gradient_clip": 2.5, "weight_decay": 0.5}, [1.5, 2], [6.5, 2]),  # the decay is not cut
+    ],
+)
+def test_decay_and_clip_by_hand(windows, settings, gradient, taken):
+    model = Sloped()
+    train(model, windows, TrainConfig(max_steps=1, **settings))
+    assert model.seen == [pytest.approx(gradient), pytest.approx(taken)]
+
+
 def test_an_interrupt_keeps_the_best_so_far(windows):
     config = TrainConfig(epochs=50, learning_rate=0.1, schedule="constant")
     model = Stopping(windows, at=2 * 23 + 5)
@@ -327,6 +363,10 @@ def test_devices():
         {"sessions_per_step": 0},
         {"batch_size": 0},
         {"halve_every": 0},
+        {"weight_decay": -1.0},
+        {"weight_decay": math.inf},
+        {"gradient_clip": 0.0},
+        {"gradient_clip": math.inf},
         {"learning_rate": 0.0},
         {"learning_rate": math.nan},
         {"schedule": "cosine"},

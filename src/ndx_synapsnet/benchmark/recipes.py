@@ -104,19 +104,28 @@ def _study(name: str, session: Session, truth: NDArray[np.float32] | None) -> di
 
 
 def draw(results: dict[str, Any]) -> Any:
-    """Draw the best validation MSE of each setting against the processor time it took."""
+    """Draw the best validation MSE of each setting, a line each, with the processor time it took."""
     sessions = results["sessions"]
-    figure = new_figure(6.5 * len(sessions), 5)
+    figure = new_figure(4.5 + 4.5 * len(sessions), 5)
     colors = {("window", 1): ORANGE, ("stream", 8): GREEN}
-    for ax, session in zip(figure.subplots(1, len(sessions), squeeze=False)[0], sessions, strict=True):
-        for row in session["rows"]:
-            color = colors.get((row["context"], row["stretch"]), BLUE)
-            ax.plot(row["processor_seconds"], row["best"], "o", color=color)
-            stretch = f"{row['context']} {row['stretch']} x " if row["context"] == "stream" else "window "
-            text = f"  {stretch}{row['batch_size']}, {row['learning_rate']:g}, {row['epochs']} epochs"
-            ax.annotate(text, (row["processor_seconds"], row["best"]), fontsize=7, va="center")
-        ax.margins(x=0.4)
+    axes = figure.subplots(1, len(sessions), squeeze=False, sharey=True)[0]
+    for ax, session in zip(axes, sessions, strict=True):
+        rows = session["rows"]
+        for place, row in enumerate(rows):
+            ax.plot(row["best"], place, "o", color=colors.get((row["context"], row["stretch"]), BLUE))
+            text = f"{row['processor_seconds']:.0f} s"
+            ax.annotate(text, (row["best"], place), (7, 0), textcoords="offset points", fontsize=8, va="center")
+        ax.set_yticks(range(len(rows)), [_describe(row) for row in rows], fontsize=8)
+        ax.margins(x=0.15)
+        ax.grid(axis="y", lw=0.4)
         title = f"{session['name']}: {session['neurons']} neurons x {session['samples']} samples"
-        ax.set(xscale="log", xlabel="processor seconds", ylabel="best validation MSE", title=title)
+        ax.set(xlabel="best validation MSE (beside it, processor seconds)")
+        ax.set_title(title, fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
+    axes[0].invert_yaxis()
     return figure
+
+
+def _describe(row: dict[str, Any]) -> str:
+    stretch = f"stretches of {row['stretch']}" if row["context"] == "stream" else "windows"
+    return f"{row['batch_size']} {stretch}, rate {row['learning_rate']:g}, {row['epochs']} epochs"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,70 +49,119 @@ def time_epochs(neurons: int, lengths: tuple[int, ...], recipe: str = "fast") ->
     return rows
 
 
-def run(folder: Path, *, quick: bool = False, recording: str | None = None) -> dict[str, Any]:
-    """Run everything, and leave ``speed.json`` and ``speed.png`` in `folder`.
+#: What can be measured by itself, in this order.
+PARTS = ("steps", "epochs", "memory", "races")
+
+
+def run(
+    folder: Path, *, quick: bool = False, recording: str | None = None, parts: Sequence[str] = PARTS
+) -> dict[str, Any]:
+    """Measure, and leave ``speed.json`` and ``speed.png`` in `folder`, written anew after each part.
 
     Parameters
     ----------
     folder : Path
-        Where to; made if missing.
+        Where to; made if missing. Parts that its ``speed.json`` has from an earlier run, and that are not measured
+        now, stay, each with its own date and machine.
     quick : bool
         Smaller sizes, about a minute.
     recording : str, optional
         A recording on which the recipes race too.
+    parts : sequence of str
+        Those of `PARTS` to measure.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_config("paper")
-    sizes, repeats = ((60, 200), 7) if quick else ((60, 100, 200, 500, 1000, 2000), 15)
-    lengths = (2_000, 4_000, 8_000) if quick else (5_000, 10_000, 20_000, 40_000, 80_000)
-    held = [(200, 10_000)] if quick else [(n, t) for n in (100, 500, 1000, 2000) for t in (10_000, 30_000, 100_000)]
-    network = PaperNetworkConfig(n_neurons=600, n_recorded=200, n_samples=20_000, seed=1)  # the recipes saw 0
-    if quick:
-        network = PaperNetworkConfig(n_neurons=180, n_recorded=60, n_samples=4_000)
     limit = machine_flops()
-    steps = [time_steps(prepare([random_session(n, 2_000)], config.windows)[0], config, repeats) for n in sizes]
-    for row in steps:
-        for name in ("window", "stream"):
-            row[f"{name}_fraction_of_limit"] = row[f"{name}_flops"] / row[name] / limit
-    sources: list[PaperNetworkConfig | str] = [network, *([recording] if recording else [])]
-    results = {
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
-            "cores": os.cpu_count(),
-            "matrix_product_gflops": limit / 1e9,
-        },
-        "software": software_versions(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "quick": quick,
-        "steps": steps,
-        "epochs": time_epochs(60 if quick else 200, lengths),
-        "memory": [peak_memory(n, t, steps=20) for n, t in held],
-        "races": [race(source, paper_epochs=40 if quick else 100, repeats=repeats) for source in sources],
+    measure: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "steps": lambda: _steps(quick, limit),
+        "epochs": lambda: _epochs(quick),
+        "memory": lambda: [peak_memory(n, t, steps=20) for n, t in _held(quick)],
+        "races": lambda: _races(quick, recording),
     }
-    (folder / "speed.json").write_text(json.dumps(results, indent=1) + "\n")
-    save_figures({"speed": draw(results)}, folder)
+    results = _earlier(folder, quick)
+    for part in (part for part in PARTS if part in parts):
+        results[part] = measure[part]()
+        results["measured"][part] = {
+            **_machine(limit),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        written = folder / "speed.json.part"
+        written.write_text(json.dumps(results, indent=1) + "\n")
+        os.replace(written, folder / "speed.json")
+        save_figures({"speed": draw(results)}, folder)
     return results
 
 
+def _earlier(folder: Path, quick: bool) -> dict[str, Any]:
+    """Return what an earlier run of the same kind left, or the frame of it."""
+    frame: dict[str, Any] = {"quick": quick, "measured": {}, **{part: [] for part in PARTS}}
+    try:
+        found = json.loads((folder / "speed.json").read_text())
+    except (OSError, ValueError):
+        return frame
+    same = isinstance(found, dict) and found.get("quick") == quick and frame.keys() == found.keys()
+    return found if same else frame
+
+
+def _machine(limit: float) -> dict[str, Any]:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", ""),
+        "cores": os.cpu_count(),
+        "matrix_product_gflops": limit / 1e9,
+        "software": software_versions(),
+    }
+
+
+def _steps(quick: bool, limit: float) -> list[dict[str, Any]]:
+    config = load_config("paper")
+    sizes, repeats = ((60, 200), 7) if quick else ((60, 100, 200, 500, 1000, 2000), 15)
+    rows = [time_steps(prepare([random_session(n, 2_000)], config.windows)[0], config, repeats) for n in sizes]
+    for row in rows:
+        for name in ("window", "stream"):
+            row[f"{name}_fraction_of_limit"] = row[f"{name}_flops"] / row[name] / limit
+    return rows
+
+
+def _epochs(quick: bool) -> list[dict[str, float]]:
+    return (
+        time_epochs(60, (2_000, 4_000, 8_000)) if quick else time_epochs(200, (5_000, 10_000, 20_000, 40_000, 80_000))
+    )
+
+
+def _held(quick: bool) -> list[tuple[int, int]]:
+    return [(200, 10_000)] if quick else [(n, t) for n in (100, 500, 1000, 2000) for t in (10_000, 30_000, 100_000)]
+
+
+def _races(quick: bool, recording: str | None) -> list[dict[str, Any]]:
+    network = PaperNetworkConfig(n_neurons=600, n_recorded=200, n_samples=20_000, seed=1)  # the recipes saw 0
+    if quick:
+        network = PaperNetworkConfig(n_neurons=180, n_recorded=60, n_samples=4_000)
+    sources: list[PaperNetworkConfig | str] = [network, *([recording] if recording else [])]
+    return [race(source, paper_epochs=40 if quick else 100, repeats=7 if quick else 15) for source in sources]
+
+
 def draw(results: dict[str, Any]) -> Any:
-    """Draw the results of `run`: seconds a target by neurons, seconds an epoch by length, and the races."""
-    races = results["races"]
-    figure = new_figure(5.2 * (2 + len(races)), 4.4)
-    axes = figure.subplots(1, 2 + len(races))
-    _draw_steps(axes[0], results)
-    _draw_epochs(axes[1], results["epochs"])
-    for ax, found in zip(axes[2:], races, strict=True):
-        _draw_race(ax, found)
-    for ax in axes:
+    """Draw the results of `run` that there are: seconds a target by neurons, an epoch by length, memory, the races."""
+    panels: list[Callable[[Any], None]] = []
+    if results["steps"]:
+        panels.append(lambda ax: _draw_steps(ax, results))
+    if results["epochs"]:
+        panels.append(lambda ax: _draw_epochs(ax, results["epochs"]))
+    if results["memory"]:
+        panels.append(lambda ax: _draw_memory(ax, results["memory"]))
+    panels += [partial(_draw_race, found=found) for found in results["races"]]
+    figure = new_figure(5.2 * max(1, len(panels)), 4.4)
+    for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0] if panels else [], panels, strict=True):
+        panel(ax)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8)
     return figure
 
 
 def _draw_steps(ax: Any, results: dict[str, Any]) -> None:
-    steps, limit = results["steps"], results["machine"]["matrix_product_gflops"] * 1e9
+    steps, limit = results["steps"], results["measured"]["steps"]["matrix_product_gflops"] * 1e9
     neurons = np.array([row["neurons"] for row in steps])
     for name, color in zip(_NAMES, (ORANGE, BLUE, GREEN), strict=True):
         speedup = 1 if name == "twin" else np.array([row[f"{name}_ratio"] for row in steps])
@@ -130,6 +181,20 @@ def _draw_epochs(ax: Any, rows: list[dict[str, float]]) -> None:
     ax.plot(samples, line, color=GREY, ls=":", label="in proportion to the length")
     title = f"one epoch of recipe fast, {rows[0]['neurons']:.0f} neurons"
     ax.set(xscale="log", yscale="log", xlabel="samples", ylabel="seconds", title=title)
+
+
+def _draw_memory(ax: Any, rows: list[dict[str, Any]]) -> None:
+    for samples, color in zip(sorted({row["samples"] for row in rows}), (BLUE, GREEN, ORANGE), strict=False):
+        line = [row for row in rows if row["samples"] == samples]
+        ax.plot(
+            [row["neurons"] for row in line],
+            [row["peak"] / 2**30 for row in line],
+            color=color,
+            marker="o",
+            label=f"{samples:,} samples",
+        )
+    title = "peak memory of a whole fit, libraries included"
+    ax.set(xscale="log", yscale="log", xlabel="neurons", ylabel="GiB", title=title)
 
 
 def _draw_race(ax: Any, found: dict[str, Any]) -> None:

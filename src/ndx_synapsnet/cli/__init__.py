@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EndedElsewhereError, InputError
-from . import benchmark, cache, demo, fit, inspect, plot, show
+from . import benchmark, cache, convert, demo, fit, inspect, plot, show
 
 # Before torch is loaded: its idle threads should sleep. By default they spin, and a fit beside another busy program
 # then takes several times as long.
@@ -46,5 +46,14 @@ def main() -> None:
     """
 
 
-for verb in (demo.demo, inspect.inspect, fit.fit, show.show, plot.plot, cache.cache, benchmark.benchmark):
+for verb in (
+    demo.demo,
+    inspect.inspect,
+    fit.fit,
+    show.show,
+    plot.plot,
+    cache.cache,
+    convert.convert,
+    benchmark.benchmark,
+):
     main.add_command(verb)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .files import make_folder
+from .paper import VERBS
 
 
 @click.group()
@@ -19,35 +20,49 @@ def benchmark() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-speed", show_default=True)
 @click.option("--quick", is_flag=True, help="Smaller sizes, about a minute.")
 @click.option("--recording", metavar="URI", help="A recording on which the recipes race too.")
-def speed(output: Path, quick: bool, recording: str | None) -> None:
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(["steps", "epochs", "memory", "races"]),
+    multiple=True,
+    help="Measure only this (again for more); what an earlier run left of the others in the output folder stays.",
+)
+def speed(output: Path, quick: bool, recording: str | None, parts: tuple[str, ...]) -> None:
     """Compare the cost of training with the plain way: a step, memory, and the time to the paper recipe's best loss.
 
+    Half an hour without --quick; each part is kept as soon as it is measured.
+
     \b
-    Example:
+    Examples:
       ndx-synapsnet benchmark speed --quick
+      ndx-synapsnet benchmark speed --part steps --part epochs
     """
-    from ..benchmark.speed import run
+    from ..benchmark.speed import PARTS, run
     from ..benchmark.step import STRETCH
     from ..show import tables
     from ..show.plots import require_matplotlib
 
     require_matplotlib()
     make_folder(output)
-    found = run(output, quick=quick, recording=recording)
-    limit = found["machine"]["matrix_product_gflops"]
+    found = run(output, quick=quick, recording=recording, parts=parts or PARTS)
     rows = [
         [r["neurons"], 1e3 * r["twin"], 1e3 * r["window"], r["window_ratio"], r["window_fraction_of_limit"],
          1e3 * r["stream"], r["stream_ratio"], r["stream_fraction_of_limit"]]
         for r in found["steps"]
     ]  # fmt: skip
-    columns = ["neurons", "plain (ms)", "windows (ms)", "times faster", "of the limit"]
-    columns += ["stretches (ms)", "times faster a sample", "of the limit"]
-    title = f"A training step of 32 windows, and of 32 stretches of {STRETCH} samples; {limit:.0f} GFLOP/s at most"
-    tables.say(tables.grid(title, columns, rows))
+    columns = ["neurons", "plain (ms)", "windows (ms)", "times faster", "of that rate"]
+    columns += ["stretches (ms)", "times faster a sample", "of that rate"]
+    title = f"A training step of 32 windows, and of 32 stretches of {STRETCH} samples"
+    if rows:
+        rate = found["measured"]["steps"]["matrix_product_gflops"]
+        title += f"; a large matrix product of torch runs at {rate:.0f} GFLOP/s"
+        tables.say(tables.grid(title, columns, rows))
     rows = [[e["neurons"], e["samples"], e["seconds"]] for e in found["epochs"]]
-    tables.say(tables.grid("An epoch of recipe fast", ["neurons", "samples", "seconds"], rows))
+    if rows:
+        tables.say(tables.grid("An epoch of recipe fast", ["neurons", "samples", "seconds"], rows))
     rows = [[m["neurons"], m["samples"], m["peak"] / 2**30] for m in found["memory"]]
-    tables.say(tables.grid("Memory of a fit, libraries included", ["neurons", "samples", "peak (GiB)"], rows))
+    if rows:
+        tables.say(tables.grid("Memory of a fit, libraries included", ["neurons", "samples", "peak (GiB)"], rows))
     for race in found["races"]:
         paper = race["paper"]
         where = "simulated" if isinstance(race["source"], dict) else race["source"]
@@ -126,21 +141,12 @@ def recipes(output: Path, quick: bool, recordings: tuple[str, ...]) -> None:
     make_folder(output)
     found = run(output, quick=quick, recordings=recordings)
     keys = ("context", "stretch", "batch_size", "learning_rate", "epochs", "processor_seconds", "best", "test_mse")
-    columns = [
-        "context",
-        "stretch",
-        "rows",
-        "rate",
-        "epochs",
-        "processor s",
-        "validation MSE",
-        "test MSE",
-        "recovery r",
-    ]
+    columns = ["context", "stretch", "rows", "rate", "epochs", "processor s", "validation MSE", "test MSE"]
     for session in found["sessions"]:
-        rows = [[*(row[key] for key in keys), row.get("recovery_r")] for row in session["rows"]]
+        known = ["recovery_r"] if "recovery_r" in session["rows"][0] else []  # where the wiring is known
+        rows = [[row[key] for key in (*keys, *known)] for row in session["rows"]]
         title = f"{session['name']}: {session['neurons']} neurons x {session['samples']} samples"
-        tables.say(tables.grid(title, columns, rows))
+        tables.say(tables.grid(title, columns + ["recovery r"] * len(known), rows))
     tables.say(f"Written: {output / 'recipes.json'}, {output / 'recipes.png'}")
 
 
@@ -219,6 +225,10 @@ def faults(output: Path) -> None:
         f"NOT as it should be: {', '.join(silent)}" if silent else "None was silent.",
         f"Written: {output / 'faults.json'}",
     )
+
+
+for verb in VERBS:
+    benchmark.add_command(verb)
 
 
 def _streaming_row(row: dict[str, Any]) -> list[Any]:

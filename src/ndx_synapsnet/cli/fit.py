@@ -9,6 +9,7 @@ import click
 
 from ..errors import InputError
 from .files import amended_files, make_folder, new_files, recordings, stem
+from .named import named
 from .options import (
     SEED,
     GroupedCommand,
@@ -72,9 +73,10 @@ def fit(
     """Learn connectivity, embeddings and forecasts, and write them as NWB.
 
     A URI is a path, an address in an archive (DANDI:000021/sub-1/file.nwb), http(s):// or s3://; paths here and in
-    archives may be patterns. The result goes into a new file beside the recording, or for a remote one into the
-    working directory, unless -o or --in-place says otherwise. Several recordings are fitted together, with one decoder
-    for all and one connectivity matrix each, unless --each is given. Under torchrun the processes share them.
+    archives may be patterns. The paper's recordings go by name (allen-neuropixels/natural-scenes). The result goes into
+    a new file beside the recording, or for a remote one into the working directory, unless -o or --in-place says
+    otherwise. Several recordings are fitted together, with one decoder for all and one connectivity matrix each, unless
+    --each is given. Under torchrun the processes share them.
 
     \b
     Examples:
@@ -111,7 +113,7 @@ def fit(
     }
     config = load_config(recipe, file=config_file, overrides=overrides)
     remote = split_remote(options)
-    reading = read_config(options, preset)
+    read_config(options, preset)  # whatever is wrong with it is told first
     with (
         processes(resolve_device(config.train.device)) as world,
         remote_reading(remote, silent=world.rank > 0) as transfers,
@@ -120,9 +122,11 @@ def fit(
         with world.agreeing():
             if each and world.size > 1:
                 raise InputError("--each trains in one process", remedy="Start it without torchrun, or leave it out.")
+            addresses, settings = named(uris, silent=world.rank > 0)
+            reading = read_config(options, preset, settings)
             if join:  # all files are opened to tell sessions apart
                 transfers.say("Looking which files are of one session ...")
-            found = recordings(uris, join=join)
+            found = recordings(addresses, join=join)
             targets = (
                 amended_files(found) if in_place else new_files(found, output, each=each, finished=resume and each)
             )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .files import recordings, shown
+from .named import named
 from .options import GroupedCommand, read_config, recording_options, remote_options
 from .output import print_json
 
@@ -29,12 +30,14 @@ def inspect(uris: tuple[str, ...], as_json: bool, preset: str | None, join: bool
     from ..show import tables
     from .transfers import remote_reading
 
-    config = read_config({}, preset)
+    read_config({}, preset)  # whatever is wrong with it is told first
     found: list[dict[str, Any]] = []
     with remote_reading(remote, silent=as_json) as transfers:
+        addresses, settings = named(uris)
+        config = read_config({}, preset, settings)
         if join:  # all files are opened to tell sessions apart
             transfers.say("Looking which files are of one session ...")
-        for recording in recordings(uris, join=join):
+        for recording in recordings(addresses, join=join):
             if len(recording) > 1 and not as_json:
                 tables.say(f"One session, with --join: {', '.join(shown((uri,)) for uri in recording)}")
             for uri in recording:

@@ -118,8 +118,12 @@ def split_remote(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options.pop(name) for name in _REMOTE}
 
 
-def read_config(options: Mapping[str, Any], preset: str | None = None) -> Any:
+def read_config(
+    options: Mapping[str, Any], preset: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Any:
     """Return the `ReadConfig` that the options given on the command line describe, on top of a preset's.
+
+    Beneath both lie `settings`, those of recordings that were named rather than addressed (see `named`).
 
     Raises
     ------
@@ -136,7 +140,9 @@ def read_config(options: Mapping[str, Any], preset: str | None = None) -> Any:
     given = {name: value for name, value in options.items() if not (value is None or value is False or value == ())}
     if given.pop("all_units", False):
         given["quality_filter"] = False
-    return from_mapping(ReadConfig, {**PRESETS.get(preset or "", {}), **given}, where="command line")
+    return from_mapping(
+        ReadConfig, {**(settings or {}), **PRESETS.get(preset or "", {}), **given}, where="command line"
+    )
 
 
 def exactly(epochs: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .batches import BatchOrder, group_sessions, seed_of
 from .checkpoint import number
-from .distributed import SharedGradients, World, owners, release
+from .distributed import SharedGradients, World, clip_gradients, owners, release
 from .forecaster import Forecaster
 from .schedule import TrainConfig, learning_rate_at, steps_per_epoch, total_steps
 from .validation import Best, mean_scores, score_session
@@ -63,9 +63,13 @@ class Descent:
             if self.held[group[0]]
         }
         self._own = {name: parameter for name, parameter in forecaster.named_parameters() if name not in self.foreign}
-        self._optimizer = torch.optim.Adam(self._own.values(), lr=config.learning_rate, fused=True)
+        self._optimizer = torch.optim.Adam(
+            self._own.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         private = {id(p) for j in range(len(windows)) for p in forecaster.session_parameters(j)}
-        self._shared = SharedGradients([p for p in self._own.values() if id(p) not in private], world)
+        self._private = [p for p in self._own.values() if id(p) in private]
+        self._common = [p for p in self._own.values() if id(p) not in private]
+        self._shared = SharedGradients(self._common, world)
         count = sum(len(each) for each in rows)
         self._per_epoch, self.total = steps_per_epoch(count, config), total_steps(count, config)
         self.best = Best(config.select_by, self.foreign)
@@ -129,6 +133,8 @@ class Descent:
                 self._shared.take(self._weights[g])
         if self._several:
             self._shared.give()
+        if self.config.gradient_clip is not None:
+            clip_gradients(self._common, self._private, self.config.gradient_clip, self.world)
         self._optimizer.step()
         self.forecaster.after_step(self._optimizer)
         assert total is not None

@@ -326,3 +326,25 @@ class SharedGradients:
     def clear(self) -> None:
         """Begin the next step."""
         self._flat.zero_()
+
+
+def clip_gradients(shared: Sequence[Tensor], own: Sequence[Tensor], limit: float, world: World) -> None:
+    """Scale the gradients of a step down, in place, so that their norm over all parameters is at most `limit`.
+
+    Parameters
+    ----------
+    shared : sequence of torch.Tensor
+        Parameters whose gradients are the same in all processes.
+    own : sequence of torch.Tensor
+        Parameters that only this process has.
+    limit : float
+        The largest norm.
+    world : World
+        The processes; all scale by the same factor.
+    """
+    parts = [[p.grad for p in part if p.grad is not None] for part in (shared, own)]
+    gradients = [*parts[0], *parts[1]]
+    common, private = (torch.nn.utils.get_total_norm(part).to(gradients[0].device) ** 2 for part in parts)
+    norm = (common + world.sum(private)).sqrt()
+    for gradient in gradients:
+        gradient.mul_(limit / norm.clamp(min=limit))

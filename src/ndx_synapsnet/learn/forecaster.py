@@ -7,6 +7,7 @@ named by its index in that list. Letters: B batch, N neurons, n forecast samples
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from torch import Tensor, nn
 
 from .windows import Batch, Windows
 
-# Window x neuron columns that one forward pass without gradient may hold: some MB per hidden unit and gate.
-_COLUMNS = 16_384
-
 
 class Forecaster(nn.Module):
     """Forecasts the next sample of every neuron; fitted by gradient of `loss` unless it is a `Solver`."""
+
+    columns: ClassVar[int] = 16_384
+    """Row x neuron columns that `predict_series` forecasts at once: some MB per hidden unit and gate."""
 
     @property
     def stretch(self) -> int:
@@ -57,6 +58,8 @@ class Forecaster(nn.Module):
 class Solver(Forecaster):
     """A forecaster in closed form, or with a loop of its own; keeps its answer in buffers."""
 
+    columns = 2**18  # no hidden units: what counts is that each pass reads all coefficients
+
     def solve(self, windows: Sequence[Windows]) -> None:
         """Fit to the training windows of `windows`, choosing any strength on the validation windows."""
         raise NotImplementedError
@@ -76,14 +79,14 @@ def predict_series(
     indices : torch.Tensor
         (n,) ascending samples, as in ``windows.targets["test"]``.
     batch_size : int, optional
-        Rows forecast at once, windows or stretches; by default as many as keep about 16,000 row x neuron columns.
+        Rows forecast at once, windows or stretches; by default as many as keep to the model's `Forecaster.columns`.
 
     Returns
     -------
     numpy.ndarray
         (n, N) z-scored forecast.
     """
-    size = batch_size or max(1, _COLUMNS // windows.n_neurons)
+    size = batch_size or max(1, forecaster.columns // windows.n_neurons)
     series = np.empty((len(indices), windows.n_neurons), np.float32)
     rows, done = windows.rows(indices, forecaster.stretch), 0
     training = forecaster.training

@@ -9,7 +9,7 @@ p = N + K predictors that all targets share, L lags that each target has of its 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .forecaster import Solver
+from .moments import Moments, gather_moments
 from .windows import Batch, Windows
 
 #: Ridge strengths tried, in units of a predictor's variance: added to the Gram matrix's mean over samples.
 STRENGTHS: tuple[float, ...] = tuple(10 ** (k / 4) for k in range(-16, 9))
 
-_ELEMENTS = 2**20  # numbers of a block of windows in float64, but at least
-_FEWEST = 512  # windows, that adding a block's products up does not cost more than the products
+_ELEMENTS = 2**20  # numbers of a block of targets in float64
 
 
 class Mean(Solver):
@@ -62,24 +62,6 @@ class Persistence(Solver):
         return batch.activity[:, :, -1]
 
 
-@dataclass
-class _Moments:
-    """Means over windows of products of centred predictors and targets."""
-
-    shared: Tensor
-    """(p, p)."""
-    cross: Tensor
-    """(N, p, L) shared predictors with each target's own lags."""
-    own: Tensor
-    """(N, L, L)."""
-    shared_target: Tensor
-    """(p, N)."""
-    own_target: Tensor
-    """(N, L)."""
-    target: Tensor
-    """(N,)."""
-
-
 class Linear(Solver):
     """Linear regression of the next sample, for each target with an intercept and a ridge of one common strength.
 
@@ -111,13 +93,16 @@ class Linear(Solver):
     def solve(self, windows: Sequence[Windows]) -> None:
         """Solve the normal equations of every session."""
         for w in windows:
-            means = self._means(w)
-            train, validation = (self._moments(w, part, means) for part in ("train", "validation"))
-            strength, shared, own = _ridge(train, validation, self.strengths)
+            train, validation = (self.moments(w, part) for part in ("train", "validation"))
+            strength, shared, own = _ridge(train.centred(train), validation.centred(train), self.strengths)
             # the intercept undoes the centring
-            intercept = means[2] - means[0] @ shared - (own * means[1]).sum(1)
+            intercept = train.target_mean - train.shared_mean @ shared - (own * train.own_mean).sum(1)
             for name, value in (("shared", shared), ("own", own), ("intercept", intercept), ("strength", strength)):
                 self.get_buffer(f"{name}_{w.session}").copy_(value)
+
+    def moments(self, windows: Windows, part: str) -> Moments:
+        """Return the moments of this model's predictors and targets over a part's windows."""
+        return gather_moments(windows, part, population=self.population, first=self.own_from)
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""
@@ -145,47 +130,6 @@ class Linear(Solver):
         shared = torch.cat([activity[:, :, -1], batch.behavior[:, :, -1]], dim=1)
         lags = 0 if self.own_from is None else max(activity.shape[2] + 1 - self.own_from, 0)
         return shared if self.population else shared[:, :0], activity[:, :, :lags]
-
-    def _blocks(self, w: Windows, part: str, visit: Callable[[Tensor, Tensor, Tensor], None]) -> int:
-        """Call `visit` with predictors and targets in float64, block by block; return the number of windows."""
-        indices = w.targets[part]
-        for chosen in indices.split(max(_FEWEST, _ELEMENTS // (w.n_neurons * (w.window + 2)))):
-            batch = w.batch(chosen)
-            visit(*(each.double() for each in (*self._predictors(batch), batch.target)))
-        return len(indices)
-
-    def _means(self, w: Windows) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the training means of the shared predictors, own predictors and targets."""
-        sums: list[Tensor] = []
-
-        def visit(*block: Tensor) -> None:
-            sums[:] = [each.sum(0) + (sums[i] if sums else 0) for i, each in enumerate(block)]
-
-        count = self._blocks(w, "train", visit)
-        shared, own, target = (each / count for each in sums)
-        return shared, own, target
-
-    def _moments(self, w: Windows, part: str, means: tuple[Tensor, Tensor, Tensor]) -> _Moments:
-        sums: list[Tensor] = []
-
-        def visit(*block: Tensor) -> None:
-            shared, own, target = (each - mean for each, mean in zip(block, means, strict=True))
-            products = (
-                shared.T @ shared,
-                torch.einsum("bp,bnl->npl", shared, own),
-                torch.einsum("bnk,bnl->nkl", own, own),
-                shared.T @ target,
-                torch.einsum("bnl,bn->nl", own, target),
-                (target**2).sum(0),
-            )
-            if sums:
-                for total, product in zip(sums, products, strict=True):
-                    total += product
-            else:
-                sums.extend(products)
-
-        count = self._blocks(w, part, visit)
-        return _Moments(*(each / count for each in sums))
 
 
 class AR(Linear):
@@ -220,35 +164,67 @@ REFERENCES: dict[str, Callable[[Sequence[Windows]], Solver]] = {
 }
 
 
-def _ridge(train: _Moments, validation: _Moments, strengths: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the strength with the lowest validation MSE, and its coefficients (p, N) and (N, L)."""
-    p, lags = train.shared.shape[0], train.own.shape[1]
-    values, vectors = torch.linalg.eigh(train.shared) if p else (train.shared.new_zeros(0), train.shared)
-    rotated = vectors.T @ train.shared_target  # (p, N)
-    rotated_cross = torch.einsum("pq,npl->nql", vectors, train.cross)  # (N, p, L)
+def _ridge(train: Moments, validation: Moments, strengths: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the strength with the lowest validation MSE, and its coefficients (p, N) and (N, L).
+
+    The moments are centred. All is done in the basis where S is diagonal.
+    """
+    values, vectors = torch.linalg.eigh(train.shared) if len(train.shared) else (train.shared.diagonal(), train.shared)
+    train, validation = (_rotated(each, vectors) for each in (train, validation))
+    inverses = 1 / (values.clamp(min=0) + torch.tensor(strengths).to(values)[:, None])  # (strengths, p)
+    # without own lags the coefficients are a diagonal times what follows, and all strengths share one product
+    squares = validation.shared * (train.shared_target @ train.shared_target.T) if not len(train.cross) else None
     best: tuple[float, float, Tensor, Tensor] | None = None
-    for strength in strengths:
-        inverse = 1 / (values.clamp(min=0) + strength)
-        own = train.own_target
-        if lags:
-            schur = train.own + strength * torch.eye(lags).to(train.own)
-            schur = schur - torch.einsum("npk,p,npl->nkl", rotated_cross, inverse, rotated_cross)
-            own = own - torch.einsum("npl,p,pn->nl", rotated_cross, inverse, rotated)
-            # lags of a trace that moves in steps can coincide: the pseudoinverse then takes the smallest solution
-            own = (torch.linalg.pinv(schur, hermitian=True) @ own[..., None])[..., 0]
-        shared = vectors @ (inverse[:, None] * (rotated - torch.einsum("npl,nl->pn", rotated_cross, own)))
-        loss = float(_mse(validation, shared, own))
+    for strength, inverse, own in zip(strengths, inverses, _own(train, inverses, strengths), strict=True):
+        shared = inverse[:, None] * (train.shared_target - _times_own(train.cross, own))
+        square = (shared * (validation.shared @ shared)).sum() if squares is None else inverse @ squares @ inverse
+        loss = float(_mse(validation, shared, own, square))
         if best is None or loss < best[0]:
             best = (loss, strength, shared, own)
     assert best is not None
-    return torch.tensor(best[1]), best[2], best[3]
+    return torch.tensor(best[1]), vectors @ best[2], best[3]
 
 
-def _mse(moments: _Moments, shared: Tensor, own: Tensor) -> Tensor:
+def _rotated(moments: Moments, vectors: Tensor) -> Moments:
+    """Return the moments of the shared predictors' components along `vectors` (p, p)."""
+    return replace(
+        moments,
+        shared=vectors.T @ moments.shared @ vectors,
+        cross=vectors.T @ moments.cross,
+        shared_target=vectors.T @ moments.shared_target,
+    )
+
+
+def _own(train: Moments, inverses: Tensor, strengths: Sequence[float]) -> Tensor:
+    """Return the coefficients on the own lags (strengths, N, L), the shared ones eliminated."""
+    n, count = train.own_target.shape
+    schur = train.own + torch.tensor(strengths).to(train.own)[:, None, None, None] * torch.eye(count).to(train.own)
+    target = train.own_target.expand(len(strengths), n, count).clone()
+    for j in range(count):
+        target[..., j] -= inverses @ (train.cross[j] * train.shared_target)
+        for k in range(j + 1):
+            schur[..., j, k] -= inverses @ (train.cross[j] * train.cross[k])
+            schur[..., k, j] = schur[..., j, k]
+    # lags of a trace that moves in steps can coincide: the pseudoinverse then takes the smallest solution
+    pseudoinverse: Tensor = torch.linalg.pinv(schur, hermitian=True)
+    return (pseudoinverse @ target[..., None])[..., 0]
+
+
+def _times_own(cross: Tensor, own: Tensor) -> Tensor:
+    """Sum the products with own lags (L, p, N) over them by their coefficients (N, L), to (p, N)."""
+    total = cross.new_zeros(cross.shape[1:])
+    for product, coefficients in zip(cross, own.T, strict=True):
+        total.addcmul_(product, coefficients)
+    return total
+
+
+def _mse(moments: Moments, shared: Tensor, own: Tensor, square: Tensor | None = None) -> Tensor:
     """Mean squared error of centred coefficients, over windows and targets, from the moments alone."""
+    if square is None:
+        square = (shared * (moments.shared @ shared)).sum()
     fitted = (
-        (shared * (moments.shared @ shared)).sum()
-        + 2 * torch.einsum("pn,npl,nl->", shared, moments.cross, own)
+        square
+        + 2 * (shared * _times_own(moments.cross, own)).sum()
         + torch.einsum("nk,nkl,nl->", own, moments.own, own)
     )
     explained = (shared * moments.shared_target).sum() + (own * moments.own_target).sum()

@@ -33,6 +33,11 @@ class TrainConfig:
     down to a thousandth of the peak."""
     halve_every: int = 10
     """Epochs between halvings."""
+    weight_decay: float = 0.0
+    """Of Adam: so many times a parameter is added to its gradient (an L2 penalty, not AdamW's decay). Parameters that
+    have no part in a step's batches are left alone."""
+    gradient_clip: float | None = None
+    """Largest norm of a step's gradient over all parameters together; a longer one is scaled down to it."""
     min_steps: int = 0
     """A short recording gets more epochs until it has had this many gradient steps."""
     max_steps: int | None = None
@@ -51,6 +56,10 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate is {self.learning_rate}, expected a positive number")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay is {self.weight_decay}, expected 0 or a positive number")
+        if self.gradient_clip is not None and not (math.isfinite(self.gradient_clip) and self.gradient_clip > 0):
+            raise ValueError(f"gradient_clip is {self.gradient_clip}, expected a positive number")
         if self.schedule not in ("halve", "one_cycle", "constant"):
             raise ValueError(f"schedule is {self.schedule!r}, expected 'halve', 'one_cycle' or 'constant'")
         if self.select_by not in ("mse", "correlation"):

@@ -19,6 +19,7 @@ from .decoders import DECODERS
 from .decoders.decoder import DecoderShape
 from .decoders.sweep import sweep_loss, sweep_predict, sweeps
 from .forecaster import Forecaster
+from .sharing import SharedBehavior, neuron_rows
 from .skip import CurrentSource, apply_history, fit_history
 from .synapsnet_config import SynapsNetConfig
 from .windows import Batch, Windows
@@ -65,14 +66,11 @@ class SynapsNet(Forecaster):
             raise ValueError("there are current sources, but use_connectivity leaves the input current out")
         self.sources = nn.ModuleList(sources)
         self.windows = tuple(windows)
-        if behavior_names is None:
-            behavior_names = [name for w in windows for name in w.behavior_names if config.use_behavior]
-        names = dict.fromkeys(behavior_names)
-        self.behavior_names: tuple[str, ...] = tuple(names)
-        # the places of each session's behaviours among all
-        place = {name: k for k, name in enumerate(names)}
-        self._places = [[place[name] for name in w.behavior_names if name in place] for w in windows]
-        rows, count = _embedding_rows(windows)
+        if behavior_names is None and not config.use_behavior:
+            behavior_names = ()
+        self._behavior = SharedBehavior(windows, behavior_names)
+        self.behavior_names = self._behavior.names
+        rows, count = neuron_rows(windows)
         for j, places in enumerate(rows):
             self.register_buffer(f"embedding_rows_{j}", torch.from_numpy(places))
         shape = DecoderShape(
@@ -286,14 +284,6 @@ class SynapsNet(Forecaster):
         rows: Tensor = self.get_buffer(f"embedding_rows_{session}")
         return self.embedding.index_select(0, rows)
 
-    def _behavior(self, batch: Batch) -> Tensor:
-        """Return the decoder's behaviours (B, W, K), of which the session's own may be some."""
-        places = self._places[batch.session]
-        behavior = batch.behavior.new_zeros(len(batch.behavior), batch.behavior.shape[2], len(self.behavior_names))
-        if places:
-            behavior[:, :, places] = batch.behavior.transpose(1, 2)
-        return behavior
-
     def _current(self, batch: Batch, activity: Tensor) -> Tensor:
         """Return the input current (N, S, B) of activity (N, S, B): one matrix product for all rows and samples."""
         current: Tensor = (self._matrix(batch.session) @ activity.flatten(1)).view_as(activity)
@@ -307,7 +297,7 @@ class SynapsNet(Forecaster):
         series = [activity] if self.config.use_activity else []
         if self.config.use_connectivity:
             series.append(self._current(batch, activity))
-        return series, self._behavior(batch).transpose(0, 1), self._embedding(batch.session)
+        return series, self._behavior.of(batch).transpose(0, 1), self._embedding(batch.session)
 
     def _skip(self, session: int, series: Sequence[Tensor]) -> Tensor | None:
         """Return the linear part of the forecasts, (N, L, B), of the series that `_sweep_inputs` gives."""
@@ -322,26 +312,9 @@ class SynapsNet(Forecaster):
         """Return the forecast (B, N) of windows by the decoder's plain form."""
         own = ([batch.activity] if self.config.use_activity else []) + ([] if current is None else [current])
         series = torch.stack([each.transpose(1, 2) for each in own], dim=-1)  # (B, W, N, C)
-        forecast: Tensor = self.decoder(series, self._behavior(batch), self._embedding(batch.session))
+        forecast: Tensor = self.decoder(series, self._behavior.of(batch), self._embedding(batch.session))
         skip = self._skip(batch.session, [each.permute(1, 2, 0) for each in own])
         return forecast if skip is None else forecast + skip[:, 0].T
-
-
-def _embedding_rows(windows: Sequence[Windows]) -> tuple[list[NDArray[np.int64]], int]:
-    """Return for each session its neurons' rows in the table of unique neurons, and the table's length."""
-    known: dict[str, int] = {}
-    rows, count = [], 0
-    for w in windows:
-        identity = w.neurons.identity if w.neurons.identity is not None else [""] * w.n_neurons
-        places = np.empty(w.n_neurons, np.int64)
-        for i, name in enumerate(str(each) for each in identity):
-            if not name or name not in known:
-                known[name], places[i] = count, count
-                count += 1
-            else:
-                places[i] = known[name]
-        rows.append(places)
-    return rows, count
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:

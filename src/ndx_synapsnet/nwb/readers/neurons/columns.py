@@ -25,6 +25,8 @@ POSITION_COLUMNS = (
     ("x_position", "y_position", "z_position"),
     ("rel_x", "rel_y", "rel_z"),
 )
+#: What the Allen Institute gives as x and z of a channel whose probe was not found in the brain; y is then its depth.
+UNREGISTERED = -1000.0
 IDENTITY_COLUMNS = (
     "cell_specimen_id", "ecephys_unit_id", "unit_id", "cell_id", "neuron_id", "global_id", "unique_id", "uniqueid",
     "uuid",
@@ -45,8 +47,9 @@ def labels(table: DynamicTable, names: Sequence[str]) -> NDArray[np.str_] | None
 def positions(table: DynamicTable) -> NDArray[np.float64] | None:
     """Return (rows, 3) coordinates of the first set of position columns that holds any, NaN where unknown.
 
-    Coordinates that are the same in every one of several rows are fill-ins and count as unknown. A table that has x
-    and y with a width and a height holds boxes by their corner; the position is their centre.
+    Coordinates that are the same in every one of several rows are fill-ins and count as unknown, and so are those of
+    `UNREGISTERED` places. A table that has x and y with a width and a height holds boxes by their corner; the position
+    is their centre.
     """
     for names in POSITION_COLUMNS:
         found = [column_named(table, name) for name in names]
@@ -54,6 +57,7 @@ def positions(table: DynamicTable) -> NDArray[np.float64] | None:
             continue
         axes = [np.full(len(table.id), np.nan) if name is None else _numbers(table, name) for name in found]
         where = np.column_stack(axes)
+        where[(where[:, [0, 2]] == UNREGISTERED).all(axis=1)] = np.nan
         if known(where):
             return where + _half_box(table) if names[0] == "x" else where
     return None

@@ -1,0 +1,176 @@
+"""Penalised coefficients for all targets at once, from second moments alone, by block coordinate descent.
+
+    minimise over a and o   ½ E(y_i - a_i·x - o_i·h_i)² + λ_i |a_i|₁ + ½ κ_i |a_i|²,   a_ii = 0,   for every target i
+
+x are all neurons' last samples and the behaviours, h_i the target's own history; all are centred. Own history is free
+of the penalty, so it is projected out beforehand (Frisch-Waugh): a correction of rank L to the Gram matrix that all
+targets share. What remains is the lasso (or ridge) of Friedman, Hastie and Tibshirani 2010, "Regularization paths for
+generalized linear models via coordinate descent", with one coordinate updated for all targets together, and the
+gradient brought up to date by a matrix product once a block of coordinates.
+
+Letters: N neurons, K behaviours, p = N + K, L own lags, G targets, Q coordinates of a block.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..moments import Moments
+
+Array = NDArray[np.float64]
+
+_BLOCK = 32  # Q, coordinates between two matrix products
+_VANISHES = 1e-9  # a z-scored predictor of which less variance than this is left after projection is rounding
+_SWEEPS = 1_000
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is regressed on a `CoupledDesign`, as its moments with the predictors."""
+
+    shared: Array
+    """(G, p) [target, source]: with the shared predictors, freed of own history; 0 for the target itself."""
+    history: Array
+    """(G, L) with each target's own history."""
+
+    def largest_strength(self, weights: Array) -> float:
+        """Return the lowest λ at which all coefficients are 0, the thresholds being λ `weights` (G,)."""
+        return float((np.abs(self.shared) / weights[:, None]).max())
+
+
+class CoupledDesign:
+    """The predictors of one session's windows, prepared for the descent.
+
+    Coefficients and moments come and go as two arrays: *shared* (G, p), on the neurons' last samples [target, source],
+    the target's own among them, then on the behaviours; and *own* (G, L - 1), on the target's older lags.
+
+    Parameters
+    ----------
+    moments : Moments
+        Centred, as of `linear.RidgeVAR` (L = 1) or `linear.ARVAR` (L = W).
+    """
+
+    def __init__(self, moments: Moments) -> None:
+        cross = moments.cross.permute(2, 1, 0)  # (N, p, L - 1)
+        self._gram, self._cross, self._own = (to_array(each) for each in (moments.shared, cross, moments.own))
+        n = len(self._cross)
+        self._rows = np.arange(n)  # the targets
+        # own history: the older lags, and the latest, which is among the shared predictors
+        self._history = np.concatenate([self._cross, self._gram[:, :n].T[:, :, None]], axis=2)  # (N, p, L)
+        edge = self._history[self._rows, self._rows]  # (N, L): of the latest lag with all
+        own = np.concatenate([np.concatenate([self._own, edge[:, None, :-1]], axis=1), edge[:, :, None]], axis=2)
+        values, vectors = np.linalg.eigh(own)
+        kept = values > _VANISHES * np.maximum(values[:, -1:], 1)  # lags of a trace that moves in steps coincide
+        root = vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)[:, None, :]
+        self._inverse = root @ root.transpose(0, 2, 1)  # (N, L, L)
+        self._projected = self._history @ root  # (N, p, L) q: the Gram matrix of target i is gram - q_i q_iᵀ
+
+    def of(self, targets: NDArray[np.int64]) -> CoupledDesign:
+        """Return the design of some of the targets, (G,) of those there are."""
+        part = copy.copy(self)
+        for name in ("_rows", "_cross", "_own", "_history", "_inverse", "_projected"):
+            setattr(part, name, getattr(self, name)[targets])
+        return part
+
+    def targets(self, shared: Array, own: Array) -> Targets:
+        """Return targets whose moments with the predictors are `shared` (G, p) and `own` (G, L - 1)."""
+        history = np.concatenate([own, shared[self._every, self._rows, None]], axis=1)
+        alone = _apply(self._inverse, history)  # own coefficients where nothing else is
+        freed = shared - _apply(self._history.transpose(0, 2, 1), alone)
+        freed[self._every, self._rows] = 0
+        return Targets(freed, history)
+
+    def coefficients(self, targets: Targets, chosen: Array) -> tuple[Array, Array]:
+        """Return shared (G, p) and own (G, L - 1): `chosen` (G, p), as `descend` gives it, and the best own history."""
+        history = _apply(self._inverse, targets.history - _apply(self._history, chosen))
+        shared = chosen.copy()
+        shared[self._every, self._rows] = history[:, -1]
+        return shared, history[:, :-1]
+
+    def without_own(self, shared: Array) -> Array:
+        """Return the coefficients that are penalised: `shared` (G, p) with 0 for the target itself."""
+        chosen = shared.copy()
+        chosen[self._every, self._rows] = 0
+        return chosen
+
+    def moments_of(self, shared: Array, own: Array) -> tuple[Array, Array]:
+        """Return the moments, (G, p) and (G, L - 1), of what the coefficients `shared` and `own` make."""
+        with_shared = shared @ self._gram + _apply(self._cross.transpose(0, 2, 1), own)
+        return with_shared, _apply(self._cross, shared) + _apply(self._own, own)
+
+    def descend(
+        self, targets: Targets, start: Array, *, l1: Array, l2: Array | None = None, tolerance: float = 1e-4
+    ) -> Array:
+        """Minimise the penalised squared error of every target.
+
+        Parameters
+        ----------
+        targets : Targets
+            What is regressed.
+        start : array (G, p)
+            Coefficients to start from, such as those of a neighbouring strength, zero for the target itself.
+        l1, l2 : array (G,)
+            λ and κ of each target; κ is 0 by default.
+        tolerance : float
+            A target is done when no update in a sweep moves its fit by more, in root mean square.
+
+        Returns
+        -------
+        array (G, p)
+            Coefficients [target, source], zero for the target itself.
+        """
+        chosen = start.copy()
+        l2 = np.zeros_like(l1) if l2 is None else l2
+        going = np.arange(len(chosen))
+        for _ in range(_SWEEPS):
+            part = chosen[going]
+            moved = self._sweep(going, part, targets.shared[going], l1[going], l2[going])
+            chosen[going] = part
+            going = going[moved > tolerance]
+            if not len(going):
+                break
+        return chosen
+
+    @property
+    def _every(self) -> NDArray[np.int64]:
+        return np.arange(len(self._rows))
+
+    def _sweep(self, going: NDArray[np.int64], chosen: Array, right: Array, l1: Array, l2: Array) -> Array:
+        """Update every coordinate of `chosen` (G, p) once, in place, and return how far each target moved (G,)."""
+        p, rows = chosen.shape[1], self._rows[going]
+        inside = _apply(self._projected[going], chosen)  # (G, L): qᵀ a
+        farthest = np.zeros(len(going))
+        for first in range(0, p, _BLOCK):
+            block = slice(first, min(first + _BLOCK, p))
+            q = self._projected[going, block]  # (G, Q, L)
+            gradient = right[:, block] - chosen @ self._gram[:, block] + (q @ inside[:, :, None])[..., 0]
+            local = self._gram[block, block] - q @ q.transpose(0, 2, 1)  # (G, Q, Q)
+            before = chosen[:, block].copy()
+            for k in range(before.shape[1]):
+                variance = local[:, k, k]
+                usable = (variance > _VANISHES) & (rows != first + k)
+                held = chosen[:, first + k]
+                wish = gradient[:, k] + variance * held
+                shrunk = np.sign(wish) * np.maximum(np.abs(wish) - l1, 0)
+                step = np.where(usable, shrunk / np.where(usable, variance + l2, 1), 0) - held
+                if step.any():
+                    chosen[:, first + k] += step
+                    gradient -= local[:, k] * step[:, None]
+                    np.maximum(farthest, np.abs(step) * np.sqrt(np.maximum(variance, 0)), out=farthest)
+            inside += ((chosen[:, block] - before)[:, None] @ q)[:, 0]
+        return farthest
+
+
+def to_array(values: Tensor) -> Array:
+    """Return a tensor as an array in float64 on the CPU: the descent's steps are too small for a GPU."""
+    return np.asarray(values.detach().cpu().double().numpy())
+
+
+def _apply(matrices: Array, vectors: Array) -> Array:
+    """Return the product of each vector (m,) with its matrix (m, n), as rows (G, n)."""
+    return np.asarray((vectors[:, None, :] @ matrices)[:, 0])
