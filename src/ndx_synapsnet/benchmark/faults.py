@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import tempfile
@@ -24,6 +23,7 @@ from ..nwb.readers import read_session
 from ..nwb.sources.remote.options import CacheConfig, Progress, RemoteOptions, use_options
 from ..session import Session
 from .archive import Faults, Line, LoopbackArchive
+from .record import write_json
 from .recordings import Layout, Recording, spike_recording
 
 Outcome = Literal["identical answer", "error", "another answer, marked unverified", "ANOTHER ANSWER"]
@@ -341,5 +341,5 @@ def run(folder: Path, cases: Sequence[Case] = CASES) -> dict[str, Any]:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "faults": rows,
     }
-    (folder / "faults.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_json(folder / "faults.json", results)
     return results

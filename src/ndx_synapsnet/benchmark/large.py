@@ -5,7 +5,6 @@ For a GPU above all; it runs anywhere, and is tested small.
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ from ..learn.synapsnet import SynapsNet
 from ..learn.train import resolve_device, train
 from ..learn.windows import Windows
 from ..simulate import PaperNetworkConfig, simulate_paper_network
+from .record import write_json
 from .step import ROWS, machine_flops, step_flops
 
 
@@ -74,7 +74,7 @@ def run(
         "precision": precision(windows[0], configs["paper"]),
         "peak_bytes": peak,
     }
-    (folder / "large.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_json(folder / "large.json", found)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ from ..session import Session
 from ..show.plots import BLUE, GREEN, ORANGE, new_figure, save_figures
 from ..simulate import PaperNetworkConfig, simulate_paper_network
 from .race import load
+from .record import write_json
 
 #: (context, stretch, rows in a batch, peak learning rate, epochs)
 GRID: tuple[tuple[str, int, int, float, int], ...] = (
@@ -70,7 +70,7 @@ def run(folder: Path, *, quick: bool = False, recordings: Sequence[str] = ()) ->
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "sessions": sessions,
     }
-    (folder / "recipes.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_json(folder / "recipes.json", results)
     save_figures({"recipes": draw(results)}, folder)
     return results
 

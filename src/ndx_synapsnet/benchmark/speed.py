@@ -23,6 +23,7 @@ from ..show.plots import BLUE, GREEN, GREY, ORANGE, new_figure, save_figures
 from ..simulate import PaperNetworkConfig, random_session
 from .memory import peak_memory
 from .race import race
+from .record import write_json
 from .step import machine_flops, time_steps
 
 _NAMES = {"twin": "plain nn.GRU", "window": "ours, windows", "stream": "ours, stretches"}
@@ -85,9 +86,7 @@ def run(
             **_machine(limit),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        written = folder / "speed.json.part"
-        written.write_text(json.dumps(results, indent=1) + "\n")
-        os.replace(written, folder / "speed.json")
+        write_json(folder / "speed.json", results)
         save_figures({"speed": draw(results)}, folder)
     return results
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import tempfile
@@ -25,6 +24,7 @@ from ..nwb.sources.bulk import values
 from ..show.plots import save_figures
 from .archive import Line
 from .archive_process import ArchiveProcess
+from .record import write_json
 from .recordings import Layout, Recording, dff_recording, spike_recording
 from .streaming_line import LINE_ALONE, line_alone
 from .streaming_memory import streaming_memory
@@ -194,7 +194,7 @@ def run(
             say("memory")
             results["memory"] = [streaming_memory(Path(made, "large"), layout) for layout in ("contiguous", "large")]
     results["claims"] = claims(results)
-    (folder / "streaming.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_json(folder / "streaming.json", results)
     save_figures({"streaming": draw(results)}, folder)
     return results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .decoders import DECODERS
+from .decoders.settings import check_decoder
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,13 @@ class SynapsNetConfig:
     """Ablation of behaviour."""
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise ValueError(f"decoder is {self.decoder!r}, expected one of {', '.join(DECODERS)}")
-        for name in ("hidden", "layers", "heads", "embedding", "stretch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.decoder == "transformer" and self.hidden % self.heads:
-            raise ValueError(f"hidden is {self.hidden}, expected a multiple of the {self.heads} heads")
-        if self.decoder != "transformer" and self.layers != 1:
-            raise ValueError(f"layers is {self.layers}; the decoder {self.decoder} has 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and below 1")
+        check_decoder(self)
         if self.penalty not in ("frobenius", "frobenius_squared", "l1"):
             raise ValueError(f"penalty is {self.penalty!r}, expected 'frobenius', 'frobenius_squared' or 'l1'")
         if not 0 <= self.penalty_weight < float("inf"):
             raise ValueError(f"penalty_weight is {self.penalty_weight}, expected 0 or more")
         if self.diagonal not in ("mask", "keep"):
             raise ValueError(f"diagonal is {self.diagonal!r}, expected 'mask' or 'keep'")
-        if self.context not in ("window", "stream"):
-            raise ValueError(f"context is {self.context!r}, expected 'window' or 'stream'")
-        if self.context == "stream" and self.decoder == "transformer":
-            raise ValueError("context is 'stream', but a transformer has no state to run on: use 'window'")
         if self.skip_history and not self.use_activity:
             raise ValueError("skip_history would bring back the previous activity that use_activity leaves out")
         if self.skip_current and not self.use_connectivity:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +29,7 @@ from ...learn.train import Training, resolve_device, train
 from ...learn.windows import Windows, with_history
 from ...metrics import correlate_three_currents, principal_components, recovery, score_neurons
 from ...session import SPLITS, Session
+from ..record import write_json
 from .models import Plan
 from .tasks import Source
 
@@ -124,7 +124,7 @@ def run_cell(cell: Cell, folder: Path, *, progress: bool | None = False) -> dict
         return {"failed": str(error)}
     except (RuntimeError, ValueError, ArithmeticError, MemoryError) as error:  # one model's fault is not the others'
         return {"failed": f"{type(error).__name__}: {error}"}
-    write_json(cell.path(folder), {"identity": cell.identity(), **record})
+    write_json(cell.path(folder), {"identity": cell.identity(), **record}, finite=True)
     return record
 
 
@@ -245,27 +245,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and {"sessions", "extras", "seconds"} <= record.keys() else None
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a file under another name and rename it when it is whole.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise InputError(
-            f"cannot be written ({error})", where=str(path), remedy="Make room, or use another folder."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def plain(values: ArrayLike) -> Any:

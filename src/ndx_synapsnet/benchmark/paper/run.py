@@ -16,8 +16,9 @@ from ...errors import InputError
 from ...experiment import software_versions
 from ...metrics import compare_models
 from ...show.plots import require_matplotlib, save_figures
+from ..record import write_json
 from . import figures, layout, results
-from .cells import Cell, finished, write_json
+from .cells import Cell, finished
 from .jobs import run_cells
 from .layout import Layout
 from .models import plan, recipe_config
@@ -294,7 +295,7 @@ def _leave(found: dict[str, Any], study: Study, groups: Sequence[Group], folder:
     if "recovery" in study.extras:
         found["recovery"] = results.recoveries(study, groups)
         tables = layout.recovery_table(found["recovery"]) + tables
-    write_json(folder / f"{study.name}.json", found)
+    write_json(folder / f"{study.name}.json", found, finite=True)
     text = "\n".join([f"## {study.name}: {study.title}", "", *(table.markdown() for table in tables)])
     (folder / f"{study.name}.md").write_text(text, encoding="utf-8")
     save_figures(figures.draw(found), folder)

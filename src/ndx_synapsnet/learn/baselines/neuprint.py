@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from ..decoders import DECODERS
 from ..decoders.decoder import DecoderShape
+from ..decoders.settings import check_decoder
 from ..decoders.sweep import sweep_loss, sweep_predict, sweeps
 from ..forecaster import Forecaster
 from ..sharing import SharedBehavior, neuron_rows
@@ -65,23 +66,9 @@ class NeuPRINTConfig:
     """L, targets in a stretch of ``context="stream"``."""
 
     def __post_init__(self) -> None:
-        if self.decoder not in DECODERS:
-            raise ValueError(f"decoder is {self.decoder!r}, expected one of {', '.join(DECODERS)}")
-        for name in ("hidden", "layers", "heads", "embedding", "stretch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.decoder == "transformer" and self.hidden % self.heads:
-            raise ValueError(f"hidden is {self.hidden}, expected a multiple of the {self.heads} heads")
-        if self.decoder != "transformer" and self.layers != 1:
-            raise ValueError(f"layers is {self.layers}; the decoder {self.decoder} has 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and below 1")
+        check_decoder(self)
         if self.radius is not None and not 0 < self.radius < float("inf"):
             raise ValueError(f"radius is {self.radius}, expected a positive number")
-        if self.context not in ("window", "stream"):
-            raise ValueError(f"context is {self.context!r}, expected 'window' or 'stream'")
-        if self.context == "stream" and self.decoder == "transformer":
-            raise ValueError("context is 'stream', but a transformer has no state to run on: use 'window'")
 
 
 @dataclass(frozen=True)
