@@ -230,7 +230,8 @@ def _hash(windows: Windows) -> str:
     """Hash what training sees of a session, block by block."""
     digest = hashlib.sha256()
     rows = max(1, _CHUNK // (4 * max(windows.n_neurons, 1)))
-    for series in (windows.activity, windows.behavior, windows.targets["train"], windows.targets["validation"]):
+    parts = (windows.targets[part] for part in ("train", "validation"))
+    for series in (windows.activity, windows.behavior, windows.drive, *parts):
         for block in series.split(rows):
             digest.update(np.ascontiguousarray(block.cpu().numpy()).data)
     return digest.hexdigest()

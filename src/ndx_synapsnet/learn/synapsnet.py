@@ -18,15 +18,18 @@ from ..errors import InputError
 from .decoders import DECODERS
 from .decoders.decoder import DecoderShape
 from .decoders.sweep import sweep_loss, sweep_predict, sweeps
+from .drive import DriveFilter, DriveFit, with_drive
 from .forecaster import Forecaster
 from .sharing import SharedBehavior, neuron_rows
-from .skip import CurrentSource, apply_history, fit_history
+from .skip import CurrentSource, LinearCurrent, apply_history, fit_history
 from .synapsnet_config import SynapsNetConfig
 from .windows import Batch, Windows
 
 _GAIN_WINDOWS = 2_000  # training windows over which a gain is averaged, evenly spaced
 _COLUMNS = 16_384  # windows x neurons in one pass for the gain
-_HISTORY = "skip.history"  # the name under which a session's skip is kept beside the decoder's parameters
+_HISTORY = "skip.history"  # the names under which a session's own are kept beside the decoder's parameters
+_CURRENT = "current."
+_DRIVE = "drive."
 
 
 class SynapsNet(Forecaster):
@@ -49,6 +52,9 @@ class SynapsNet(Forecaster):
         The decoder's behaviours, where they are not those of the sessions: see `restore`.
     sources : sequence of CurrentSource
         Currents that are added to A X; their parameters are fitted with the rest.
+    fits : sequence of DriveFit, optional
+        With ``drive``, and only then: each session's linear model, from which it starts; None for a session that
+        another process holds. `windows` are to have the drive (`drive_start.start_linear` makes both).
     """
 
     def __init__(
@@ -59,12 +65,16 @@ class SynapsNet(Forecaster):
         seed: int = 0,
         behavior_names: Sequence[str] | None = None,
         sources: Sequence[CurrentSource] = (),
+        fits: Sequence[DriveFit | None] | None = None,
     ) -> None:
         super().__init__()
         self.config = config = config or SynapsNetConfig()
         if sources and not config.use_connectivity:
             raise ValueError("there are current sources, but use_connectivity leaves the input current out")
-        self.sources = nn.ModuleList(sources)
+        if config.drive != (fits is not None):
+            raise ValueError("fits go with drive, which starts from them, and with nothing else")
+        linear = LinearCurrent(windows) if config.drive else None
+        self.sources = nn.ModuleList([*([] if linear is None else [linear]), *sources])
         self.windows = tuple(windows)
         if behavior_names is None and not config.use_behavior:
             behavior_names = ()
@@ -91,8 +101,39 @@ class SynapsNet(Forecaster):
                 for w in windows
                 if config.use_connectivity
             )
-        self.history = nn.ParameterList(nn.Parameter(fit_history(w)) for w in windows if config.skip_history)
+        if fits is None:
+            history = [fit_history(w) for w in windows if config.skip_history]
+        else:
+            history = [torch.zeros(w.n_neurons, w.window) for w in windows]
+        self.history = nn.ParameterList(nn.Parameter(each) for each in history)
+        self.filters: list[DriveFilter | None] = [None] * len(self.windows)
+        for j, fit in enumerate(fits or ()):
+            self._start(j, fit)
+        self.weights.requires_grad_(config.connectivity == "learned")
         self.to(windows[0].device, windows[0].dtype)
+
+    @torch.no_grad()
+    def _start(self, session: int, fit: DriveFit | None) -> None:
+        """Give a session the parameters of its linear model; none where another process holds it."""
+        self.decoder.readout.weight.zero_()
+        self.decoder.readout.bias.zero_()
+        self.weights[session].zero_()
+        if fit is None:
+            return
+        self.filters[session] = fit.filter
+        weights = torch.as_tensor(fit.weights)
+        self.weights[session].copy_(weights).fill_diagonal_(0)
+        own = torch.cat([torch.as_tensor(fit.history), weights.diagonal()[:, None]], dim=1)  # oldest first
+        self.history[session][:, -own.shape[1] :].copy_(own)
+        parts = (fit.loadings, fit.behavior, fit.intercept[:, None])
+        names = ("loadings", "behavior", "intercept")
+        self._linear.set(session, {name: torch.as_tensor(part) for name, part in zip(names, parts, strict=True)})
+
+    @property
+    def _linear(self) -> LinearCurrent:
+        """The current that starts as the linear model's, with ``drive``."""
+        (linear,) = (source for source in self.sources if isinstance(source, LinearCurrent))
+        return linear
 
     @classmethod
     def restore(
@@ -106,6 +147,8 @@ class SynapsNet(Forecaster):
         raw_connectivity: NDArray[np.float32] | None,
     ) -> SynapsNet:
         """Return the model of one session from what a fit keeps of it, in evaluation mode.
+
+        With ``drive`` the model's own `windows`, not those given, hold the drive series: forecast with them.
 
         Parameters
         ----------
@@ -127,8 +170,15 @@ class SynapsNet(Forecaster):
         InputError
             If the parameters are not those of such a model.
         """
-        model = cls([windows], config, behavior_names=behavior_names)
         decoder = dict(weights)
+        drive, current = (_take(prefix, decoder) for prefix in (_DRIVE, _CURRENT))
+        if config.drive:
+            try:
+                kept = DriveFilter.from_arrays(drive)
+                windows = with_drive(windows, kept)
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise InputError(f"the drive's filter does not fit the model ({error})", where=windows.label) from error
+        model = cls([windows], config, behavior_names=behavior_names, fits=[None] if config.drive else None)
         parts: list[tuple[Tensor, NDArray[np.floating] | None]] = [(model._embedding(0), embeddings)]
         if config.use_connectivity:
             parts.append((model.weights[0], raw_connectivity))
@@ -140,6 +190,12 @@ class SynapsNet(Forecaster):
             model.decoder.load_state_dict({name: torch.as_tensor(value) for name, value in decoder.items()})
         except RuntimeError as error:
             raise InputError(f"the decoder's weights do not fit the model ({error})", where=windows.label) from error
+        if config.drive:
+            model.filters[0] = kept
+            try:
+                model._linear.set(0, {name: torch.as_tensor(value) for name, value in current.items()})
+            except ValueError as error:
+                raise InputError(f"the linear current does not fit the model ({error})", where=windows.label) from error
         with torch.no_grad():
             model.embedding[model.get_buffer("embedding_rows_0")] = torch.as_tensor(embeddings).to(model.embedding)
             for own, found in parts[1:]:
@@ -174,10 +230,12 @@ class SynapsNet(Forecaster):
             error = sweep_loss(self.decoder, series, behavior, embedding, target, weight=weight)
         else:
             error = super().loss(batch)
-        if not self.config.use_connectivity or self.config.penalty == "l1":  # for the latter, see `after_step`
+        config = self.config
+        learned = config.use_connectivity and config.connectivity == "learned"
+        if not learned or config.penalty == "l1":  # for the latter, see `after_step`
             return error
         norm: Tensor = torch.linalg.vector_norm(self._matrix(batch.session))  # its gradient at 0 is 0
-        return error + self.config.penalty_weight * (norm**2 if self.config.penalty == "frobenius_squared" else norm)
+        return error + config.penalty_weight * (norm**2 if config.penalty == "frobenius_squared" else norm)
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Shrink the weights just stepped towards 0 by the proximal map of the L1 penalty, in the step's own metric.
@@ -217,8 +275,10 @@ class SynapsNet(Forecaster):
         last = indices - 1
         activity = windows.activity.index_select(0, last)[:, :, None]  # windows of one sample
         behavior = windows.behavior.index_select(0, last)[:, :, None]
+        drive = windows.drive.index_select(0, last)[:, :, None]
+        batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive)
         with torch.no_grad():
-            return _numpy(self.currents(Batch(activity, behavior, activity[:, :, 0], windows.session))[:, :, 0])
+            return _numpy(self.currents(batch)[:, :, 0])
 
     def raw_connectivity(self, session: int) -> NDArray[np.float32] | None:
         """Return the parameter A of a session, (N, N) [target, source], or None in the ablation without it."""
@@ -267,9 +327,16 @@ class SynapsNet(Forecaster):
         return _numpy(self._embedding(session))
 
     def named_weights(self, session: int) -> dict[str, NDArray[np.float32]]:
-        """Return the shared decoder's parameters by name, and the session's skip if there is one."""
+        """Return the shared decoder's parameters by name, and the session's skip, linear current and drive's filter."""
         weights = {name: _numpy(value) for name, value in self.decoder.state_dict().items()}
-        return weights | ({_HISTORY: _numpy(self.history[session])} if self.config.skip_history else {})
+        if self.config.skip_history:
+            weights[_HISTORY] = _numpy(self.history[session])
+        if self.config.drive:
+            weights |= {_CURRENT + name: _numpy(value) for name, value in self._linear.arrays(session).items()}
+            kept = self.filters[session]
+            assert kept is not None, "another process holds this session"
+            weights |= {_DRIVE + name: np.asarray(value) for name, value in kept.as_arrays().items()}
+        return weights
 
     def extra_repr(self) -> str:
         """Sessions and switches for the printed form."""
@@ -315,6 +382,11 @@ class SynapsNet(Forecaster):
         forecast: Tensor = self.decoder(series, self._behavior.of(batch), self._embedding(batch.session))
         skip = self._skip(batch.session, [each.permute(1, 2, 0) for each in own])
         return forecast if skip is None else forecast + skip[:, 0].T
+
+
+def _take(prefix: str, arrays: dict[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:
+    """Take the arrays whose names begin with `prefix` out of `arrays`, and return them without it."""
+    return {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:

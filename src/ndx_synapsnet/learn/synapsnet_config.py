@@ -46,6 +46,13 @@ class SynapsNetConfig:
     skip_current: bool = False
     """Add the last input current to each forecast with gain 1. This fixes the sign and scale of A, which is otherwise
     free (see `SynapsNet.connectivity`)."""
+    drive: bool = False
+    """Start as the linear model with latent shared drive (`drive.fit_drive`), and learn what it leaves: A, the own
+    history and a current C f + D b + c, with the drive f and behaviour b, start from it, the decoder's readout at 0.
+    Needs `skip_history`, `skip_current`, a masked diagonal and all inputs."""
+    connectivity: Literal["learned", "fixed"] = "learned"
+    """``learned``: A is trained, with the penalty. ``fixed``: it stays as the linear model with `drive` has it, a
+    posterior mean; without a penalty."""
     use_embedding: bool = True
     """Ablation of the neuron embeddings (paper, Table 2)."""
     use_activity: bool = True
@@ -67,6 +74,15 @@ class SynapsNetConfig:
             raise ValueError("skip_history would bring back the previous activity that use_activity leaves out")
         if self.skip_current and not self.use_connectivity:
             raise ValueError("skip_current needs the input current that use_connectivity leaves out")
+        if self.connectivity not in ("learned", "fixed"):
+            raise ValueError(f"connectivity is {self.connectivity!r}, expected 'learned' or 'fixed'")
+        if self.connectivity == "fixed" and not self.drive:
+            raise ValueError("connectivity is 'fixed', but without drive there is no estimate to fix it at")
+        inputs = self.use_activity and self.use_connectivity and self.use_behavior
+        if self.drive and not (inputs and self.skip_history and self.skip_current and self.diagonal == "mask"):
+            raise ValueError(
+                "drive needs skip_history, skip_current, a masked diagonal and all inputs: it starts as a linear model"
+            )
         if not (self.use_activity or self.use_connectivity):
             raise ValueError("without previous activity and without connectivity nothing is left to forecast from")
 

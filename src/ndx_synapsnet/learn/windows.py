@@ -1,7 +1,7 @@
 """A session as windows: what is forecast from what, gathered in batches by index. `preparation` makes them.
 
-Letters: B batch, N neurons kept, W window, K behaviours, T samples. In memory on the device the series lie as (T, N)
-and (T, K), so that a window is W neighbouring rows.
+Letters: B batch, N neurons kept, W window, K behaviours, k latent drives, T samples. In memory on the device the series
+lie as (T, N), (T, K) and (T, k), so that a window is W neighbouring rows.
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ class Batch:
     """Index of the session among those prepared together."""
     weight: Tensor | None = None
     """(B, L) of stretches: 1 where there is a target, 0 where a stretch ends early. None for windows."""
+    drive: Tensor = None  # type: ignore[assignment]
+    """(B, k, W) or (B, k, S) latent shared drive as known at each of these samples; by default k is 0."""
+
+    def __post_init__(self) -> None:
+        if self.drive is None:
+            object.__setattr__(self, "drive", self.activity[:, :0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,12 @@ class Windows:
     part: its z-score is 0 throughout."""
     notes: tuple[str, ...]
     """What was done, one sentence each, for the report."""
+    drive: Tensor = None  # type: ignore[assignment]
+    """(T, k) latent shared drive, estimated at each sample from that and earlier ones; by default k is 0."""
+
+    def __post_init__(self) -> None:
+        if self.drive is None:
+            object.__setattr__(self, "drive", self.activity[:, :0])
 
     @property
     def n_neurons(self) -> int:
@@ -138,6 +150,7 @@ class Windows:
             behavior=_gather(self.behavior, first, self.window),
             target=self.activity.index_select(0, indices),
             session=self.session,
+            drive=_gather(self.drive, first, self.window),
         )
 
     def rows(self, indices: Tensor, length: int = 1) -> Rows:
@@ -191,6 +204,7 @@ class Rows:
             target=_gather(w.activity, first, length),
             session=w.session,
             weight=self.weight[chosen],
+            drive=_gather(w.drive, first - w.window, steps),
         )
 
 
