@@ -7,7 +7,7 @@ import pytest
 import torch
 from population import noise_session, session
 
-from ndx_synapsnet.learn.baselines import coordinate_descent
+from ndx_synapsnet.learn import coordinate_descent
 from ndx_synapsnet.learn.baselines.lasso_var import LassoVAR, LassoVARConfig
 from ndx_synapsnet.learn.forecaster import predict_series
 from ndx_synapsnet.learn.linear import ARVAR

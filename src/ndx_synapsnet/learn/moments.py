@@ -59,6 +59,26 @@ class Moments:
             target=self.target - self.target_mean**2 + dy**2,
         )
 
+    def freed_of(self, places: slice) -> Moments:
+        """Return the moments of what a regression on some shared predictors leaves of all else; of centred moments."""
+        inverse = torch.linalg.pinv(self.shared[places, places], hermitian=True)
+        free = torch.ones(len(self.shared), dtype=torch.bool, device=self.shared.device)
+        free[places] = False
+        by_shared, by_own = self.shared[places][:, free], self.cross[:, places]  # (f, p - f), (L, f, N)
+        by_target = self.shared_target[places]  # (f, N)
+        on_own, on_target = inverse @ by_own, inverse @ by_target
+        return Moments(
+            shared_mean=self.shared_mean[free],
+            own_mean=self.own_mean,
+            target_mean=self.target_mean,
+            shared=self.shared[free][:, free] - by_shared.T @ inverse @ by_shared,
+            cross=self.cross[:, free] - by_shared.T @ on_own,
+            own=self.own - torch.einsum("jfn,kfn->njk", by_own, on_own),
+            shared_target=self.shared_target[free] - by_shared.T @ on_target,
+            own_target=self.own_target - torch.einsum("jfn,fn->nj", by_own, on_target),
+            target=self.target - (by_target * on_target).sum(0),
+        )
+
 
 def gather_moments(windows: Windows, part: str, *, population: bool, first: int | None) -> Moments:
     """Return the moments of one part's windows.

@@ -14,15 +14,19 @@ Letters: N neurons, K behaviours, p = N + K, L own lags, G targets, Q coordinate
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..moments import Moments
+from .moments import Moments
 
 Array = NDArray[np.float64]
+
+#: Turns a coordinate's place, its moments (G,) with what the others leave and its variance (G,) into its value (G,).
+Update = Callable[[int, Array, Array], Array]
 
 _BLOCK = 32  # Q, coordinates between two matrix products
 _VANISHES = 1e-9  # a z-scored predictor of which less variance than this is left after projection is rounding
@@ -59,10 +63,11 @@ class CoupledDesign:
         cross = moments.cross.permute(2, 1, 0)  # (N, p, L - 1)
         self._gram, self._cross, self._own = (to_array(each) for each in (moments.shared, cross, moments.own))
         n = len(self._cross)
-        self._rows = np.arange(n)  # the targets
+        self.rows = np.arange(n)
+        """(G,) place of each target among the neurons."""
         # own history: the older lags, and the latest, which is among the shared predictors
         self._history = np.concatenate([self._cross, self._gram[:, :n].T[:, :, None]], axis=2)  # (N, p, L)
-        edge = self._history[self._rows, self._rows]  # (N, L): of the latest lag with all
+        edge = self._history[self.rows, self.rows]  # (N, L): of the latest lag with all
         own = np.concatenate([np.concatenate([self._own, edge[:, None, :-1]], axis=1), edge[:, :, None]], axis=2)
         values, vectors = np.linalg.eigh(own)
         kept = values > _VANISHES * np.maximum(values[:, -1:], 1)  # lags of a trace that moves in steps coincide
@@ -73,29 +78,29 @@ class CoupledDesign:
     def of(self, targets: NDArray[np.int64]) -> CoupledDesign:
         """Return the design of some of the targets, (G,) of those there are."""
         part = copy.copy(self)
-        for name in ("_rows", "_cross", "_own", "_history", "_inverse", "_projected"):
+        for name in ("rows", "_cross", "_own", "_history", "_inverse", "_projected"):
             setattr(part, name, getattr(self, name)[targets])
         return part
 
     def targets(self, shared: Array, own: Array) -> Targets:
         """Return targets whose moments with the predictors are `shared` (G, p) and `own` (G, L - 1)."""
-        history = np.concatenate([own, shared[self._every, self._rows, None]], axis=1)
+        history = np.concatenate([own, shared[self._every, self.rows, None]], axis=1)
         alone = _apply(self._inverse, history)  # own coefficients where nothing else is
         freed = shared - _apply(self._history.transpose(0, 2, 1), alone)
-        freed[self._every, self._rows] = 0
+        freed[self._every, self.rows] = 0
         return Targets(freed, history)
 
     def coefficients(self, targets: Targets, chosen: Array) -> tuple[Array, Array]:
         """Return shared (G, p) and own (G, L - 1): `chosen` (G, p), as `descend` gives it, and the best own history."""
         history = _apply(self._inverse, targets.history - _apply(self._history, chosen))
         shared = chosen.copy()
-        shared[self._every, self._rows] = history[:, -1]
+        shared[self._every, self.rows] = history[:, -1]
         return shared, history[:, :-1]
 
     def without_own(self, shared: Array) -> Array:
         """Return the coefficients that are penalised: `shared` (G, p) with 0 for the target itself."""
         chosen = shared.copy()
-        chosen[self._every, self._rows] = 0
+        chosen[self._every, self.rows] = 0
         return chosen
 
     def moments_of(self, shared: Array, own: Array) -> tuple[Array, Array]:
@@ -127,22 +132,51 @@ class CoupledDesign:
         chosen = start.copy()
         l2 = np.zeros_like(l1) if l2 is None else l2
         going = np.arange(len(chosen))
+
+        def soft_threshold(place: int, wish: Array, variance: Array) -> Array:
+            return np.asarray(np.sign(wish) * np.maximum(np.abs(wish) - l1[going], 0) / (variance + l2[going]))
+
         for _ in range(_SWEEPS):
             part = chosen[going]
-            moved = self._sweep(going, part, targets.shared[going], l1[going], l2[going])
+            moved = self.sweep(targets, part, soft_threshold, going)
             chosen[going] = part
             going = going[moved > tolerance]
             if not len(going):
                 break
         return chosen
 
-    @property
-    def _every(self) -> NDArray[np.int64]:
-        return np.arange(len(self._rows))
+    def product(self, chosen: Array) -> Array:
+        """Return the moments (G, p) with the predictors, freed of own history, of what `chosen` (G, p) makes."""
+        inside = _apply(self._projected, chosen)
+        return np.asarray(chosen @ self._gram - (self._projected @ inside[:, :, None])[..., 0])
 
-    def _sweep(self, going: NDArray[np.int64], chosen: Array, right: Array, l1: Array, l2: Array) -> Array:
-        """Update every coordinate of `chosen` (G, p) once, in place, and return how far each target moved (G,)."""
-        p, rows = chosen.shape[1], self._rows[going]
+    def variance_left(self, targets: Targets, square: Array) -> Array:
+        """Return the variance (G,) that own history leaves of targets with variance `square` (G,)."""
+        return np.asarray(square - (targets.history * _apply(self._inverse, targets.history)).sum(1))
+
+    def sweep(
+        self, targets: Targets, chosen: Array, update: Update, going: NDArray[np.int64] | None = None
+    ) -> Array:
+        """Update every coordinate of `chosen` (G, p) once, in place.
+
+        Parameters
+        ----------
+        targets : Targets
+            What is regressed.
+        chosen : array (G, p)
+            Coefficients, zero for the target itself, of all targets or of `going`.
+        update : Update
+            Returns a coordinate's new value.
+        going : array (G,), optional
+            Places of the targets at work, if not all.
+
+        Returns
+        -------
+        array (G,)
+            The farthest that one update moved a target's fit, in root mean square.
+        """
+        going = self._every if going is None else going
+        p, rows, right = chosen.shape[1], self.rows[going], targets.shared[going]
         inside = _apply(self._projected[going], chosen)  # (G, L): qᵀ a
         farthest = np.zeros(len(going))
         for first in range(0, p, _BLOCK):
@@ -155,15 +189,19 @@ class CoupledDesign:
                 variance = local[:, k, k]
                 usable = (variance > _VANISHES) & (rows != first + k)
                 held = chosen[:, first + k]
-                wish = gradient[:, k] + variance * held
-                shrunk = np.sign(wish) * np.maximum(np.abs(wish) - l1, 0)
-                step = np.where(usable, shrunk / np.where(usable, variance + l2, 1), 0) - held
+                variance = np.where(usable, variance, 1)
+                wanted = update(first + k, gradient[:, k] + variance * held, variance)
+                step = np.where(usable, wanted, 0) - held
                 if step.any():
                     chosen[:, first + k] += step
                     gradient -= local[:, k] * step[:, None]
-                    np.maximum(farthest, np.abs(step) * np.sqrt(np.maximum(variance, 0)), out=farthest)
+                    np.maximum(farthest, np.abs(step) * np.sqrt(variance), out=farthest)
             inside += ((chosen[:, block] - before)[:, None] @ q)[:, 0]
         return farthest
+
+    @property
+    def _every(self) -> NDArray[np.int64]:
+        return np.arange(len(self.rows))
 
 
 def to_array(values: Tensor) -> Array:

@@ -1,0 +1,410 @@
+"""Hidden drive that many neurons share, estimated together with who drives whom: the linear stage of the model.
+
+    z(t+1) = A z(t) + O h(t) + D b(t) + c + C v(t) + e        v(t) = Φ v(t-1) + w
+
+Neurons that nobody recorded, arousal and task variables move many neurons at once. A regression takes what they cause
+for coupling among the recorded ones, the more surely the longer the recording is; in simulated networks this, and not
+noise, is most of the error of a connectivity matrix. Here v is estimated like the rest, by expectation maximisation
+(Shumway and Stoffer 1982; Ghahramani and Hinton 1996): given A, v by Kalman smoothing; given v and how sure one is of
+it, A by empirical-Bayes shrinkage (`shrinkage`) and all else by least squares. Components are added one at a time while
+they improve the forecast of the validation windows. Behaviour and hidden drive are not shrunk.
+
+Letters: N neurons, K behaviours, k components, W window, T samples; z, b z-scored; h a neuron's own samples W to 2 back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .coordinate_descent import CoupledDesign, to_array
+from .kalman import Array, Stationary, filter_series, run_recursion, smooth_series, stationary
+from .moments import Moments, gather_moments
+from .shrinkage import Posterior, Prior, shrink_coupled
+from .windows import Windows
+
+_BLOCK = 2**20  # numbers of a series gathered at a time
+_SMOOTHING = 5.0  # samples: over how many past ones a residual is averaged to find what persists in it
+_PERSISTENCE = 0.9  # of a new component, to start from
+_STABLE = 0.999  # largest eigenvalue of Φ
+_LEAST_NOISE = 1e-6
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """How the linear stage is fitted."""
+
+    components: int | None = None
+    """k, hidden series; None: as many as improve the validation MSE, up to `most`."""
+    most: int = 6
+    """Components tried at most."""
+    gain: float = 2e-4
+    """A component is kept if it lowers the validation MSE by more than this share."""
+    iterations: int = 4
+    """Of expectation and maximisation after each component that is added."""
+    sweeps: int = 4
+    """Passes of the shrinkage within an iteration; the last fit makes up to 30."""
+
+    def __post_init__(self) -> None:
+        if self.components is not None and self.components < 0:
+            raise ValueError(f"components is {self.components}, expected 0 or more, or None")
+        for name in ("most", "iterations", "sweeps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if not self.gain >= 0:
+            raise ValueError(f"gain is {self.gain}, expected 0 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class DriveFilter:
+    """The hidden drive as a recursion of the data alone, so that it can be kept and run on any recording.
+
+    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t), which
+    acts on z(t+1).
+    """
+
+    transition: Array
+    """(k, k) Φ."""
+    recursion: Array
+    """(k, k) M."""
+    gain: Array
+    """(k, N) K."""
+    history: Array
+    """(W, k, N) L, lag 1 first: what the neurons' past makes expected."""
+    behavior: Array
+    """(k, K) B."""
+    offset: Array
+    """(k,) a."""
+
+    @property
+    def components(self) -> int:
+        """k."""
+        return len(self.transition)
+
+    def series(self, windows: Windows) -> Tensor:
+        """Return f (T, k), causal: each value from that sample and earlier ones.
+
+        A sample is taken note of if the W before it are valid and of its own part and segment; elsewhere, as after a
+        gap, the series is carried on by Φ.
+        """
+        added, observed = _gathered(windows, self._added, self.components)
+        states = run_recursion(self.transition, self.recursion, added, observed)
+        return torch.from_numpy(states @ self.transition.T).to(windows.device, windows.dtype)
+
+    def as_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return the filter as named arrays."""
+        return {name: np.asarray(value, np.float32) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.floating]]) -> DriveFilter:
+        """Return the filter of named arrays, as `as_arrays` gave them.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or their shapes do not fit together.
+        """
+        names = tuple(cls.__dataclass_fields__)
+        if missing := [name for name in names if name not in arrays]:
+            raise ValueError(f"the hidden drive lacks {', '.join(missing)}")
+        found = cls(**{name: np.asarray(arrays[name], np.float64) for name in names})
+        k, n = (*found.gain.shape, 0)[:2]
+        shapes = {"transition": (k, k), "recursion": (k, k), "gain": (k, n), "offset": (k,)}
+        fits = all(getattr(found, name).shape == shape for name, shape in shapes.items())
+        fits &= found.history.ndim == 3 and found.history.shape[1:] == (k, n) and found.behavior.shape[:1] == (k,)
+        if not (fits and found.behavior.ndim == 2):
+            raise ValueError("the arrays of the hidden drive do not fit together")
+        return found
+
+    def _added(self, windows: Windows, samples: Tensor) -> Array:
+        last = samples - 1
+        added = windows.activity.index_select(0, samples).double() @ torch.from_numpy(self.gain.T).to(windows.device)
+        for lag, weights in enumerate(self.history, start=1):
+            past = windows.activity.index_select(0, samples - lag).double()
+            added -= past @ torch.from_numpy(weights.T.copy()).to(windows.device)
+        behavior = windows.behavior.index_select(0, last).double()
+        added -= behavior @ torch.from_numpy(self.behavior.T.copy()).to(windows.device)
+        return np.asarray(added.cpu().numpy() - self.offset)
+
+
+@dataclass(frozen=True, eq=False)
+class DriveFit:
+    """The linear stage of one session. All in z-scored units."""
+
+    weights: Array
+    """(N, N) A [target, source], the neuron's own last sample on the diagonal."""
+    own: Array
+    """(N, W - 1) O, on a neuron's own older samples, oldest first."""
+    behavior: Array
+    """(N, K) D."""
+    intercept: Array
+    """(N,) c."""
+    loadings: Array
+    """(N, k) C."""
+    noise: Array
+    """(N,) R."""
+    transition: Array
+    """(k, k) Φ."""
+    innovation: Array
+    """(k, k) Q."""
+    posterior: Posterior
+    """Of A off the diagonal (its columns after N, if any, are none)."""
+    validation_mse: tuple[float, ...]
+    """Of the forecast with 0, 1, ... components, as far as tried."""
+
+    @property
+    def components(self) -> int:
+        """k."""
+        return self.loadings.shape[1]
+
+    def filter(self) -> DriveFilter:
+        """Return the causal filter of the hidden drive."""
+        steps, gain = self.steps()
+        return DriveFilter(
+            transition=self.transition,
+            recursion=steps.recursion,
+            gain=gain,
+            history=np.stack([gain @ self.weights, *(gain * column for column in self.own.T[::-1])]),
+            behavior=gain @ self.behavior,
+            offset=gain @ self.intercept,
+        )
+
+    def steps(self) -> tuple[Stationary, Array]:
+        """Return the stationary filter, and its gain (k, N) on the residuals."""
+        information = (self.loadings / self.noise[:, None]).T  # CᵀR⁻¹
+        steps = stationary(self.transition, self.innovation, information @ self.loadings)
+        return steps, steps.filtered @ information
+
+    def smoothed(self, windows: Windows) -> tuple[Array, Array]:
+        """Return the hidden drive as all samples together show it, for estimation and never for forecasts.
+
+        Returns
+        -------
+        series : array (T, k)
+            In row u the drive that acted on sample u.
+        covariance : array (k, k)
+            How unsure each value is.
+        """
+        steps, _ = self.steps()
+        added, observed = _gathered(windows, self.filter()._added, self.components)
+        return smooth_series(steps, filter_series(steps, added, observed)), steps.smoothed
+
+    def forecast(self, windows: Windows, samples: Tensor, series: Tensor) -> Tensor:
+        """Forecast `samples` (n,) from the samples before them, (n, N); `series` (T, k) as `DriveFilter.series`."""
+        return _expected(self, windows, samples) + series.index_select(0, samples - 1).to(windows.dtype) @ _tensor(
+            self.loadings.T, windows
+        )
+
+
+def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
+    """Fit connectivity, behaviour and hidden drive of one session to its training windows.
+
+    Parameters
+    ----------
+    windows : Windows
+        The session.
+    config : DriveConfig, optional
+        How.
+    """
+    config = config or DriveConfig()
+    moments = gather_moments(windows, "train", population=True, first=2)
+    fit = _without_drive(windows, moments, config)
+    losses = [_validation_mse(windows, fit)]
+    wanted = config.most if config.components is None else config.components
+    while fit.components < min(wanted, windows.n_neurons - 1):
+        grown = _add_component(windows, fit)
+        for _ in range(config.iterations):
+            grown = _iterate(windows, moments, grown, config.sweeps)
+        losses.append(_validation_mse(windows, grown))
+        if config.components is None and not losses[-1] < losses[-2] * (1 - config.gain):
+            break
+        fit = grown
+    if fit.components:
+        fit = _iterate(windows, moments, fit, 30)
+    return replace(fit, validation_mse=tuple(losses))
+
+
+def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
+    """Return the session with the causal series of its hidden drive attached."""
+    return replace(windows, drive=drive.series(windows))
+
+
+def _without_drive(windows: Windows, moments: Moments, config: DriveConfig) -> DriveFit:
+    n, k = windows.n_neurons, 0
+    start = DriveFit(
+        weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)), behavior=np.zeros((n, windows.n_behaviors)),
+        intercept=np.zeros(n), loadings=np.zeros((n, k)), noise=np.ones(n), transition=np.zeros((k, k)),
+        innovation=np.zeros((k, k)), validation_mse=(),
+        posterior=Posterior(np.zeros((n, n)), np.zeros((n, n)), np.ones((n, n)), np.ones(n), Prior.sparse(), 0),
+    )  # fmt: skip
+    return _maximise(windows, moments, start, np.zeros((len(windows.activity), 0)), np.zeros((0, 0)), 30)
+
+
+def _iterate(windows: Windows, moments: Moments, fit: DriveFit, sweeps: int) -> DriveFit:
+    """One expectation and one maximisation."""
+    series, covariance = fit.smoothed(windows)
+    steps, _ = fit.steps()
+    chosen = windows.targets["train"].cpu().numpy()
+    inside = chosen[1:][np.diff(chosen) == 1]
+    now, before = series[inside], series[inside - 1]
+    cross, past = now.T @ before + len(inside) * steps.lagged, before.T @ before + len(inside) * covariance
+    transition = _stabilised(np.linalg.solve(past, cross.T).T)
+    square = now.T @ now + len(inside) * covariance
+    innovation = square - transition @ cross.T - cross @ transition.T + transition @ past @ transition.T
+    innovation = (innovation + innovation.T) / (2 * len(inside))
+    # a component's scale is arbitrary: it is put into its loadings
+    scale = np.sqrt(np.diagonal(square) / len(inside))
+    fit = replace(
+        fit,
+        transition=transition * scale[None] / scale[:, None],
+        innovation=innovation / np.outer(scale, scale),
+    )
+    return _maximise(windows, moments, fit, series / scale, covariance / np.outer(scale, scale), sweeps)
+
+
+def _maximise(
+    windows: Windows, moments: Moments, fit: DriveFit, series: Array, covariance: Array, sweeps: int
+) -> DriveFit:
+    """Return the regression of the training samples on all predictors and the hidden drive (T, k)."""
+    n, behaviors, k = windows.n_neurons, windows.n_behaviors, series.shape[1]
+    extended = _with_series(windows, moments, series, covariance)
+    centred = extended.centred(extended)
+    if k:  # centring takes the means off, not the doubt
+        centred.shared[-k:, -k:] = centred.shared[-k:, -k:]
+    free = slice(n, n + behaviors + k)
+    freed = centred.freed_of(free)
+    design = CoupledDesign(freed)
+    count = len(windows.targets["train"])
+    targets = design.targets(to_array(freed.shared_target.T), to_array(freed.own_target))
+    posterior = shrink_coupled(
+        design, targets, to_array(freed.target), count,
+        start=fit.posterior.mean, prior=fit.posterior.prior, noise=fit.posterior.noise if fit.posterior.sweeps else None,
+        sweeps=sweeps,
+    )  # fmt: skip
+    weights, own = design.coefficients(targets, posterior.mean)
+    gram, cross, right = (to_array(each) for each in (centred.shared, centred.cross, centred.shared_target))
+    explained = gram[free, :n] @ weights.T + np.einsum("lfn,nl->fn", cross[:, free], own)
+    others = (np.linalg.pinv(gram[free, free], hermitian=True) @ (right[free] - explained)).T  # (N, K + k)
+    means = to_array(extended.shared_mean)
+    intercept = to_array(extended.target_mean) - np.hstack([weights, others]) @ means
+    intercept -= (own * to_array(extended.own_mean)).sum(1)
+    return replace(
+        fit, weights=weights, own=own, behavior=others[:, :behaviors], loadings=others[:, behaviors:],
+        intercept=intercept, noise=np.maximum(posterior.noise, _LEAST_NOISE), posterior=posterior,
+    )  # fmt: skip
+
+
+def _with_series(windows: Windows, moments: Moments, series: Array, covariance: Array) -> Moments:
+    """Return the moments with the hidden drive as further shared predictors, its doubt in their products."""
+    k = series.shape[1]
+    if not k:
+        return moments
+    drive = torch.from_numpy(series).to(windows.device)
+    lags = range(windows.window, 1, -1)
+    indices = windows.targets["train"]
+    p, n = moments.shared_target.shape
+    with_shared = torch.zeros(k, p, dtype=torch.float64, device=windows.device)
+    with_own = torch.zeros(len(lags), k, n, dtype=torch.float64, device=windows.device)
+    with_target = torch.zeros(k, n, dtype=torch.float64, device=windows.device)
+    for samples in indices.split(max(1, _BLOCK // n)):
+        v = drive.index_select(0, samples).T  # (k, B)
+        shared = [each.index_select(0, samples - 1) for each in (windows.activity, windows.behavior)]
+        with_shared += v @ torch.cat(shared, dim=1).double()
+        with_target += v @ windows.activity.index_select(0, samples).double()
+        for j, lag in enumerate(lags):
+            with_own[j] += v @ windows.activity.index_select(0, samples - lag).double()
+    chosen = drive.index_select(0, indices)
+    count = len(indices)
+    square = chosen.T @ chosen / count + torch.from_numpy(covariance).to(drive)
+    with_shared, with_own, with_target = (each / count for each in (with_shared, with_own, with_target))
+    return replace(
+        moments,
+        shared_mean=torch.cat([moments.shared_mean, chosen.mean(0)]),
+        shared=torch.cat(
+            [torch.cat([moments.shared, with_shared.T], dim=1), torch.cat([with_shared, square], dim=1)], dim=0
+        ),
+        cross=torch.cat([moments.cross, with_own], dim=1),
+        shared_target=torch.cat([moments.shared_target, with_target]),
+    )
+
+
+def _add_component(windows: Windows, fit: DriveFit) -> DriveFit:
+    """Return the fit with one hidden series more: along what persists most in the residuals of all neurons together."""
+    series = fit.filter().series(windows)
+    scale = torch.from_numpy(np.sqrt(fit.noise)).to(windows.device, windows.dtype)
+    n = windows.n_neurons
+    lagged = torch.zeros(n, n, dtype=torch.float64, device=windows.device)
+    keep = 1 - 1 / _SMOOTHING
+    trace = torch.zeros(n, dtype=windows.dtype, device=windows.device)
+    for samples in windows.targets["train"].split(max(1, _BLOCK // n)):
+        residual = (windows.activity.index_select(0, samples) - fit.forecast(windows, samples, series)) / scale
+        past = torch.empty_like(residual)
+        for t, row in enumerate(residual):  # the mean of the samples before, the latest weighing most
+            past[t] = trace
+            trace = keep * trace + (1 - keep) * row
+        lagged += (residual.T @ past).double()
+    lagged = lagged / len(windows.targets["train"])
+    values, vectors = torch.linalg.eigh((lagged + lagged.T) / 2)
+    column = to_array(vectors[:, -1]) * np.sqrt(max(float(values[-1]), 1e-3))
+    k = fit.components
+    transition, innovation = np.eye(k + 1) * _PERSISTENCE, np.eye(k + 1) * (1 - _PERSISTENCE**2)
+    transition[:k, :k], innovation[:k, :k] = fit.transition, fit.innovation
+    return replace(
+        fit,
+        loadings=np.hstack([fit.loadings, (column * to_array(scale))[:, None]]),
+        transition=transition,
+        innovation=innovation,
+    )
+
+
+def _validation_mse(windows: Windows, fit: DriveFit) -> float:
+    series = fit.filter().series(windows)
+    total, indices = 0.0, windows.targets["validation"]
+    for samples in indices.split(max(1, _BLOCK // windows.n_neurons)):
+        error = windows.activity.index_select(0, samples) - fit.forecast(windows, samples, series)
+        total += float((error.double() ** 2).sum())
+    return total / (len(indices) * windows.n_neurons)
+
+
+def _expected(fit: DriveFit, windows: Windows, samples: Tensor) -> Tensor:
+    """Return the forecast (n, N) without the hidden drive."""
+    last = samples - 1
+    forecast = windows.activity.index_select(0, last) @ _tensor(fit.weights.T, windows)
+    forecast += windows.behavior.index_select(0, last) @ _tensor(fit.behavior.T, windows)
+    forecast += _tensor(fit.intercept, windows)
+    for lag, column in zip(range(windows.window, 1, -1), fit.own.T, strict=True):
+        forecast += windows.activity.index_select(0, samples - lag) * _tensor(column, windows)
+    return forecast
+
+
+def _gathered(
+    windows: Windows, added: Callable[[Windows, Tensor], Array], components: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Return what each sample adds (T, k), and which samples (T,) add anything: the targets of all parts."""
+    series = np.zeros((len(windows.activity), components))
+    observed = np.zeros(len(series), bool)
+    if components:
+        for samples in _all_targets(windows):
+            places = samples.cpu().numpy()
+            series[places], observed[places] = added(windows, samples), True
+    return series, observed
+
+
+def _all_targets(windows: Windows) -> Iterator[Tensor]:
+    for indices in windows.targets.values():
+        yield from indices.split(max(1, _BLOCK // windows.n_neurons))
+
+
+def _stabilised(transition: Array) -> Array:
+    """Return Φ shrunk, if need be, until no component grows."""
+    largest = np.abs(np.linalg.eigvals(transition)).max(initial=0)
+    return transition * (_STABLE / largest) if largest > _STABLE else transition
+
+
+def _tensor(values: Array, windows: Windows) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).to(windows.device, windows.dtype)
