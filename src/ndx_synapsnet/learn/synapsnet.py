@@ -20,6 +20,7 @@ from .decoders.decoder import DecoderShape
 from .decoders.sweep import sweep_loss, sweep_predict, sweeps
 from .drive import DriveFilter, DriveFit, with_drive
 from .forecaster import Forecaster
+from .linear_start import kept_filter
 from .sharing import SharedBehavior, neuron_rows
 from .skip import CurrentSource, LinearCurrent, apply_history, fit_history
 from .synapsnet_config import SynapsNetConfig
@@ -27,6 +28,7 @@ from .windows import Batch, Windows
 
 _GAIN_WINDOWS = 2_000  # training windows over which a gain is averaged, evenly spaced
 _COLUMNS = 16_384  # windows x neurons in one pass for the gain
+_DIFFERENCE = 0.02  # of a current's deviation: the step over which a slope is taken
 _HISTORY = "skip.history"  # the names under which a session's own are kept beside the decoder's parameters
 _CURRENT = "current."
 _DRIVE = "drive."
@@ -54,7 +56,7 @@ class SynapsNet(Forecaster):
         Currents that are added to A X; their parameters are fitted with the rest.
     fits : sequence of DriveFit, optional
         With ``drive``, and only then: each session's linear model, from which it starts; None for a session that
-        another process holds. `windows` are to have the drive (`drive_start.start_linear` makes both).
+        another process holds. `windows` are to have the drive (`linear_start.start_linear` makes both).
     """
 
     def __init__(
@@ -120,11 +122,11 @@ class SynapsNet(Forecaster):
         self.weights[session].zero_()
         if fit is None:
             return
-        self.filters[session] = fit.filter
+        self.filters[session] = kept_filter(fit)
         weights = torch.as_tensor(fit.weights)
         self.weights[session].copy_(weights).fill_diagonal_(0)
-        own = torch.cat([torch.as_tensor(fit.history), weights.diagonal()[:, None]], dim=1)  # oldest first
-        self.history[session][:, -own.shape[1] :].copy_(own)
+        own = torch.cat([torch.as_tensor(fit.own), weights.diagonal()[:, None]], dim=1)  # oldest first
+        self.history[session].copy_(own)
         parts = (fit.loadings, fit.behavior, fit.intercept[:, None])
         names = ("loadings", "behavior", "intercept")
         self._linear.set(session, {name: torch.as_tensor(part) for name, part in zip(names, parts, strict=True)})
@@ -321,6 +323,37 @@ class SynapsNet(Forecaster):
         finally:
             self.train(training)
         return _numpy(total / len(indices))
+
+    @torch.no_grad()
+    def slopes(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return of each window the forecast, its slope ∂x̂_i(t+1)/∂I_i(t), and the current I_i(t), each (B, N).
+
+        Without dropout. Of a decoder that `sweep_predict` takes, the slope is a central difference, over a step small
+        enough that the slope hardly changes, at a sixth of the time of automatic differentiation.
+        """
+        training = self.training
+        self.eval()
+        try:
+            if not sweeps(self.decoder):
+                current = self.currents(batch)
+                with torch.enable_grad():
+                    changed = current.clone().requires_grad_()
+                    forecast = self._decode(batch, changed)
+                    (slope,) = torch.autograd.grad(forecast.sum(), changed)
+                return forecast.detach(), slope[:, :, -1], current[:, :, -1]
+            series, behavior, embedding = self._sweep_inputs(batch)
+            current, step = series[-1], _DIFFERENCE * series[-1].std(dim=(1, 2)).clamp(min=1e-6)[:, None]  # (N, 1)
+            ends = []
+            for shift in (step, -step):
+                changed = current.clone()
+                changed[:, -1] += shift
+                inputs = [*series[:-1], changed]
+                forecast = sweep_predict(self.decoder, inputs, behavior, embedding)[:, 0]  # (N, B)
+                skip = self._skip(batch.session, inputs)
+                ends.append(forecast if skip is None else forecast + skip[:, 0])
+            return ((ends[0] + ends[1]) / 2).T, ((ends[0] - ends[1]) / (2 * step)).T, current[:, -1].T
+        finally:
+            self.train(training)
 
     def embeddings(self, session: int) -> NDArray[np.float32]:
         """Return the embeddings of a session's neurons, (N, D); D is 0 in the ablation without them."""
