@@ -38,6 +38,8 @@ class ExperimentConfig:
         if self.keep not in ("test", "all"):
             raise ValueError(f"keep is {self.keep!r}, expected 'test' or 'all'")
         object.__setattr__(self, "penalty_grid", tuple(float(weight) for weight in self.penalty_grid))
+        if self.penalty_grid and self.model.connectivity == "fixed":
+            raise ValueError("penalty_grid tries weights of a penalty that a fixed connectivity does not have")
 
 
 _SECTIONS: dict[str, type] = {"windows": WindowConfig, "model": SynapsNetConfig, "train": TrainConfig}

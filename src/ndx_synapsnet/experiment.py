@@ -14,15 +14,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .config import ExperimentConfig, config_from_mapping, load_config
 from .cost import Cost, estimate_cost
 from .errors import InputError
 from .learn.decoders.sweep import engine_of
 from .learn.distributed import World, prepare_shard, processes, session_owners
+from .learn.drive import DriveFit
 from .learn.forecaster import predict_series
 from .learn.linear import AR, REFERENCES
+from .learn.linear_start import start_linear
 from .learn.preparation import prepare
+from .learn.readout import Readout, read_out, take_if_better
 from .learn.synapsnet import SynapsNet
 from .learn.train import Training, resolve_device, train
 from .learn.windows import Windows, with_history
@@ -146,7 +150,10 @@ def fit_held(
         spill=spill,
     )
     held = sessions_held(sessions, config, world)
-    model, training, config = _train(windows, config, world, progress, checkpoint, resume)
+    fits: list[DriveFit | None] | None = None
+    if config.model.drive:
+        windows, fits = start_linear(windows, held=held)
+    model, training, config = _train(windows, fits, config, world, progress, checkpoint, resume)
     run_id = world.gather(uuid.uuid4().hex)[0]
     run = {
         "seed": config.train.seed,
@@ -161,7 +168,7 @@ def fit_held(
         "started": started.isoformat(),
     }
     for j in held:
-        yield j, _result(run_id, run, notes, model, training, config, windows[j], sessions[j])
+        yield j, _result(run_id, run, notes, model, training, config, windows[j], sessions[j], fits and fits[j])
 
 
 def sessions_held(sessions: Sequence[Session], config: ExperimentConfig, world: World) -> list[int]:
@@ -205,9 +212,14 @@ def _result(
     config: ExperimentConfig,
     prepared: Windows,
     session: Session,
+    fit: DriveFit | None,
 ) -> FitResult:
-    """Score a session and put together what was learned of it."""
+    """Score a session and put together what was learned of it; `fit` is the linear model it started from, if any."""
     j = prepared.session
+    found: Readout | None = None
+    if fit is not None:
+        found = read_out(model, j, fit)
+        notes = [*notes, f"{fit.components} hidden series that many neurons share were found", take_if_better(model, j, found)]
     forecast, scores, references = _forecast_and_score(model, prepared, session, config)
     trustworthy, verdict = judge(scores)
     return FitResult(
@@ -223,7 +235,7 @@ def _result(
         split=prepared.split,
         normalization=prepared.normalization,
         embeddings=model.embeddings(j),
-        connectivity=_connectivities(model, j, prepared, session, config, references),
+        connectivity=_connectivities(model, j, found, prepared, session, config, references),
         forecast=forecast,
         scores=scores,
         training=training.curve,
@@ -246,6 +258,7 @@ def _result(
 
 def _train(
     windows: list[Windows],
+    fits: list[DriveFit | None] | None,
     config: ExperimentConfig,
     world: World,
     progress: bool | None,
@@ -259,7 +272,7 @@ def _train(
     best: tuple[SynapsNet, Training, ExperimentConfig] | None = None
     for weight in config.penalty_grid or (config.model.penalty_weight,):
         tried = replace(config, model=replace(config.model, penalty_weight=weight))
-        model = SynapsNet(windows, tried.model, seed=tried.train.seed)
+        model = SynapsNet(windows, tried.model, seed=tried.train.seed, fits=fits)
         try:
             folder = None if checkpoint is None else checkpoint / f"penalty-{weight:g}"
             training = train(
@@ -318,33 +331,43 @@ def _forecast(model: SynapsNet, windows: Windows, session: Session, keep: str) -
 def _connectivities(
     model: SynapsNet,
     j: int,
+    found: Readout | None,
     windows: Windows,
     session: Session,
     config: ExperimentConfig,
     references: Mapping[str, Any],
 ) -> dict[str, Connectivity]:
     """Return the effective matrix, the raw parameter behind it and the ridge VAR's, or none without connectivity."""
-    effective, raw = model.connectivity(j), model.raw_connectivity(j)
-    if effective is None or raw is None:
+    raw = model.raw_connectivity(j)
+    if raw is None:
         return {}
     common: dict[str, Any] = {"lag": 1, "lag_seconds": session.period}
     diagonal: Literal["zero", "learned"] = "learned" if config.model.learns_diagonal else "zero"
+    effective: dict[str, Any] = {"weights": model.connectivity(j)}
+    unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
+    about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
+    if found is not None:
+        scale: NDArray[np.float32] | float = 1.0
+        if session.activity_kind == "spike_counts":
+            std = windows.normalization.activity_std
+            unit, scale = "in spikes a sample", std[:, None] / std
+        effective = {"weights": scale * found.weights, "standard_error": scale * found.deviation}
+        about = (
+            "posterior mean of the weight, from the data as the trained network weighs them, times the target's mean "
+            "gain d(forecast)/d(input current). The standard error is the posterior's deviation"
+        )
+        about_raw = "The model's own parameter A: weights of the input current, both sides z-scored"
     return {
         "effective": Connectivity(
-            weights=effective,
             method="synapsnet",
-            description="Mean change of the target's forecast per unit of the source's activity, both z-scored: "
-            "the learned weight times the target's mean gain d(forecast)/d(input current)",
+            description=f"Mean change of the target's forecast per unit of the source's activity, both {unit}: {about}",
             gain_normalized=True,
             diagonal=diagonal,
+            **effective,
             **common,
         ),
         "raw": Connectivity(
-            weights=raw,
-            method="synapsnet",
-            description="The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead",
-            diagonal=diagonal,
-            **common,
+            weights=raw, method="synapsnet", description=about_raw, diagonal=diagonal, **common
         ),
         "ridge_var": Connectivity(
             weights=references["ridge_var"].connectivity(0),
@@ -435,7 +458,7 @@ def predict(
         embeddings=result.embeddings,
         raw_connectivity=None if raw is None else raw.weights,
     )
-    return _forecast(model, windows, session, keep)
+    return _forecast(model, model.windows[0], session, keep)
 
 
 def software_versions() -> dict[str, str]:

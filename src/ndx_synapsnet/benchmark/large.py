@@ -53,7 +53,8 @@ def run(
         "fast": load_config("fast"),
     }
     for name, config in configs.items():
-        training = train(SynapsNet(windows, config.model), windows, config.train)
+        model = SynapsNet.started(windows, config.model)
+        training = train(model, model.windows, config.train)
         peak = torch.cuda.max_memory_allocated(where) if where.type == "cuda" else None
         curves[name] = {key: training.curve[key].tolist() for key in ("seconds", "validation_mse")}
     best = min(curves["paper"]["validation_mse"])
@@ -80,7 +81,8 @@ def run(
 
 def _step(windows: Windows, config: ExperimentConfig, limit: float, repeats: int = 20) -> dict[str, float]:
     """Time a training step (without Adam), and compare its work with the device's limit."""
-    model = SynapsNet([windows], config.model)
+    model = SynapsNet.started([windows], config.model)
+    windows = model.windows[0]
     rows = windows.rows(windows.targets["train"], model.stretch)
     count = min(config.train.batch_size, len(rows))
     seconds = []

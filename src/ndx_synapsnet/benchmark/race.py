@@ -48,7 +48,8 @@ def race(source: PaperNetworkConfig | str, *, paper_epochs: int = 100, repeats: 
     paper = load_config("paper", overrides={"train": {"epochs": paper_epochs}})
     windows = prepare([session], paper.windows)
     twin_step = time_steps(windows[0], paper, repeats)["twin"]
-    run = train(SynapsNet(windows, paper.model, seed=paper.train.seed), windows, paper.train)
+    ours = SynapsNet.started(windows, paper.model, seed=paper.train.seed)
+    run = train(ours, ours.windows, paper.train)
     losses = run.curve["validation_mse"]
     per_epoch = steps_per_epoch(len(windows[0].targets["train"]), paper.train)
     best, best_epoch = float(losses.min()), int(losses.argmin()) + 1
@@ -117,8 +118,8 @@ def child(made: str, recipe: str) -> None:
     config = load_config(recipe)
     windows = prepare([session], config.windows)
     begin = time.perf_counter()
-    model = SynapsNet(windows, config.model, seed=config.train.seed)
+    model = SynapsNet.started(windows, config.model, seed=config.train.seed)
     before = time.perf_counter() - begin
-    curve = train(model, windows, config.train).curve
+    curve = train(model, model.windows, config.train).curve
     seconds = (curve["seconds"] + before).tolist()
     print(json.dumps({"seconds": seconds, "validation_mse": curve["validation_mse"].tolist()}))

@@ -84,9 +84,9 @@ def _study(name: str, session: Session, truth: NDArray[np.float32] | None) -> di
         model = {"context": context, "stretch": stretch}
         schedule = {"batch_size": batch, "learning_rate": rate, "epochs": epochs, "min_steps": 0, "max_steps": None}
         config = load_config("default", overrides={"model": model, "train": schedule})
-        fitted = SynapsNet(windows, config.model, seed=config.train.seed)
+        fitted = SynapsNet.started(windows, config.model, seed=config.train.seed)
         begin = time.process_time()
-        curve = train(fitted, windows, config.train).curve
+        curve = train(fitted, fitted.windows, config.train).curve
         found = {
             **model,
             **schedule,
@@ -94,7 +94,7 @@ def _study(name: str, session: Session, truth: NDArray[np.float32] | None) -> di
             "seconds": curve["seconds"].tolist(),
             "validation_mse": curve["validation_mse"].tolist(),
             "best": float(curve["validation_mse"].min()),
-            "test_mse": validate(fitted, windows, "test")[0],
+            "test_mse": validate(fitted, fitted.windows, "test")[0],
         }
         weights = fitted.connectivity(0)
         if truth is not None and weights is not None:

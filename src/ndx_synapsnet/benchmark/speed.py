@@ -45,7 +45,8 @@ def time_epochs(neurons: int, lengths: tuple[int, ...], recipe: str = "fast") ->
     for samples in lengths:
         config = load_config(recipe, overrides={"train": {"epochs": 1, "min_steps": 0, "max_steps": None}})
         windows = prepare([random_session(neurons, samples)], config.windows)
-        seconds = train(SynapsNet(windows, config.model), windows, config.train, progress=False).seconds
+        model = SynapsNet.started(windows, config.model)
+        seconds = train(model, model.windows, config.train, progress=False).seconds
         rows.append({"neurons": neurons, "samples": samples, "seconds": seconds})
     return rows
 

@@ -83,7 +83,8 @@ def time_steps(windows: Windows, config: ExperimentConfig, repeats: int) -> dict
         than the twin's; ``stream_ratio``: the same for each target; FLOPs of both.
     """
     sizes = config.model
-    ours = replace(sizes, decoder="gru", context="window")
+    # the twin has no drive
+    ours = replace(sizes, decoder="gru", context="window", drive=False, connectivity="learned")
     along = replace(ours, context="stream", stretch=STRETCH)
     twin = Twin(windows.n_neurons, windows.n_behaviors, sizes.embedding, sizes.hidden, sizes.dropout)
     alone = [replace(windows, session=0)]

@@ -30,6 +30,7 @@ from torch import Tensor
 from .drive import DriveFit
 from .shrinkage import Posterior, shrink
 from .synapsnet import SynapsNet
+from .validation import score_session
 from .windows import Windows
 
 _COLUMNS = 65_536  # windows x neurons that are forecast at once
@@ -99,6 +100,23 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
         standard_error=np.abs(gain) * sums.standard_error(posterior.noise),
         gain=gain[:, 0],
         raw=posterior.mean,
+    )
+
+
+def take_if_better(model: SynapsNet, session: int, found: Readout) -> str:
+    """Put the weights found into the model if its validation MSE falls by that, and say in words whether it did."""
+    windows, weights = model.windows[session], model.weights[session]
+    before, kept = score_session(model, windows, "validation")[0], weights.detach().clone()
+    with torch.no_grad():
+        weights.copy_(torch.from_numpy(found.raw))
+    after = score_session(model, windows, "validation")[0]
+    if after < before:
+        return f"The connectivity read out of the network took the place of the linear model's: validation MSE {after:.5g}"
+    with torch.no_grad():
+        weights.copy_(kept)
+    return (
+        "The network keeps the linear model's connectivity for its forecasts: with that read out of it the validation "
+        f"MSE would be {after:.5g}, not {before:.5g}"
     )
 
 

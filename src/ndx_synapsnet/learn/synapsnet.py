@@ -20,7 +20,7 @@ from .decoders.decoder import DecoderShape
 from .decoders.sweep import sweep_loss, sweep_predict, sweeps
 from .drive import DriveFilter, DriveFit, with_drive
 from .forecaster import Forecaster
-from .linear_start import kept_filter
+from .linear_start import kept_filter, start_linear
 from .sharing import SharedBehavior, neuron_rows
 from .skip import CurrentSource, LinearCurrent, apply_history, fit_history
 from .synapsnet_config import SynapsNetConfig
@@ -74,7 +74,7 @@ class SynapsNet(Forecaster):
         if sources and not config.use_connectivity:
             raise ValueError("there are current sources, but use_connectivity leaves the input current out")
         if config.drive != (fits is not None):
-            raise ValueError("fits go with drive, which starts from them, and with nothing else")
+            raise ValueError("fits go with drive, and drive with fits: see SynapsNet.started")
         linear = LinearCurrent(windows) if config.drive else None
         self.sources = nn.ModuleList([*([] if linear is None else [linear]), *sources])
         self.windows = tuple(windows)
@@ -136,6 +136,17 @@ class SynapsNet(Forecaster):
         """The current that starts as the linear model's, with ``drive``."""
         (linear,) = (source for source in self.sources if isinstance(source, LinearCurrent))
         return linear
+
+    @classmethod
+    def started(cls, windows: Sequence[Windows], config: SynapsNetConfig | None = None, *, seed: int = 0) -> SynapsNet:
+        """Return a new model for sessions as they come: with ``drive``, after their linear stage.
+
+        It is to be trained on its own `windows`, which have the drive.
+        """
+        if config is None or not config.drive:
+            return cls(windows, config, seed=seed)
+        prepared, fits = start_linear(windows)
+        return cls(prepared, config, seed=seed, fits=fits)
 
     @classmethod
     def restore(
