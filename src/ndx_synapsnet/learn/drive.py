@@ -9,7 +9,7 @@ noise, is most of the error of a connectivity matrix. Here v is estimated like t
 it, A by empirical-Bayes shrinkage (`shrinkage`) and all else by least squares. Components are added one at a time while
 they improve the forecast of the validation windows. Behaviour is shrunk as coupling is, hidden drive is not.
 
-Letters: N neurons, K behaviours, k components, W window, T samples; z, b z-scored; h a neuron's own samples W to 2 back.
+Letters: N neurons, K behaviours, k components, W window, T samples; z and b z-scored; h own samples W to 2 back.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _BLOCK = 2**20  # numbers of a series gathered at a time
 _ROWS = 512  # samples averaged at a time
 _SMOOTHING = 5.0  # samples: over how many past ones a residual is averaged to find what persists in it
 _PERSISTENCE = 0.9  # of a new component, to start from
+_SETTLING = ("weights", "loadings")
 _STABLE = 0.999  # largest eigenvalue of Φ
 _LEAST_NOISE = 1e-6
 
@@ -44,14 +45,16 @@ class DriveConfig:
     """k, hidden series; None: as many as improve the validation MSE, up to `most`."""
     most: int = 6
     """Components tried at most."""
-    gain: float = 2e-4
+    gain: float = 3e-4
     """A component is kept if it lowers the validation MSE by more than this share."""
     deflations: tuple[float, ...] = (1, 3, 10, 30, 100)
-    """What the number of samples is divided by before the shrinkage, as neighbouring samples and hours of a recording do
-    not tell as much as independent ones would. Without hidden drive, the first one is kept whose successor does not
+    """What the number of samples is divided by before the shrinkage, as neighbouring samples and parts of a recording
+    do not tell as much as independent ones would. Without hidden drive, the first one is kept whose successor does not
     lower the validation MSE."""
-    iterations: int = 4
-    """Of expectation and maximisation after each component that is added."""
+    iterations: int = 16
+    """Of expectation and maximisation after each component that is added, at most."""
+    tolerance: float = 2e-3
+    """They end when no weight and no loading moves by more."""
     sweeps: int = 4
     """Passes of the shrinkage within an iteration; the last fit makes up to 30."""
 
@@ -61,8 +64,9 @@ class DriveConfig:
         for name in ("most", "iterations", "sweeps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not self.gain >= 0:
-            raise ValueError(f"gain is {self.gain}, expected 0 or more")
+        for name in ("gain", "tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         deflations = tuple(float(each) for each in self.deflations)
         if not deflations or not 1 <= min(deflations) <= max(deflations) < float("inf"):
             raise ValueError(f"deflations is {deflations}, expected numbers from 1 on")
@@ -73,8 +77,8 @@ class DriveConfig:
 class DriveFilter:
     """The hidden drive as a recursion of the data alone, so that it can be kept and run on any recording.
 
-    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t), which
-    acts on z(t+1).
+    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t),
+    which acts on z(t+1).
     """
 
     transition: Array
@@ -92,7 +96,7 @@ class DriveFilter:
 
     @property
     def components(self) -> int:
-        """k."""
+        """Hidden series, k."""
         return len(self.transition)
 
     def series(self, windows: Windows) -> Tensor:
@@ -170,8 +174,8 @@ class DriveFit:
 
     @property
     def components(self) -> int:
-        """k."""
-        return self.loadings.shape[1]
+        """Hidden series, k."""
+        return int(self.loadings.shape[1])
 
     def filter(self) -> DriveFilter:
         """Return the causal filter of the hidden drive."""
@@ -236,7 +240,9 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
     while fit.components < min(wanted, windows.n_neurons - 1):
         grown = _add_component(windows, fit)
         for _ in range(config.iterations):
-            grown = _iterate(windows, moments, grown, config.sweeps)
+            before, grown = grown, _iterate(windows, moments, grown, config.sweeps)
+            if max(np.abs(getattr(grown, name) - getattr(before, name)).max() for name in _SETTLING) < config.tolerance:
+                break
         losses.append(_validation_mse(windows, grown))
         if config.components is None and not losses[-1] < losses[-2] * (1 - config.gain):
             break
@@ -253,11 +259,12 @@ def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
 
 def _without_drive(windows: Windows, moments: Moments, deflation: float) -> DriveFit:
     n, k = windows.n_neurons, 0
+    nothing = np.zeros((n, n + windows.n_behaviors))
     start = DriveFit(
         weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)), behavior=np.zeros((n, windows.n_behaviors)),
         intercept=np.zeros(n), loadings=np.zeros((n, k)), noise=np.ones(n), transition=np.zeros((k, k)),
         innovation=np.zeros((k, k)), deflation=deflation, validation_mse=(),
-        posterior=Posterior(*np.zeros((3, n, n + windows.n_behaviors)), np.ones(n), Prior.sparse(), 0),
+        posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
     )  # fmt: skip
     return _maximise(windows, moments, start, np.zeros((len(windows.activity), 0)), np.zeros((0, 0)), 30)
 
@@ -298,8 +305,8 @@ def _maximise(
     targets = design.targets(to_array(freed.shared_target.T), to_array(freed.own_target))
     posterior = shrink_coupled(
         design, targets, to_array(freed.target), count,
-        start=fit.posterior.mean, prior=fit.posterior.prior, noise=fit.posterior.noise if fit.posterior.sweeps else None,
-        sweeps=sweeps,
+        start=fit.posterior.mean, prior=fit.posterior.prior, sweeps=sweeps,
+        noise=fit.posterior.noise if fit.posterior.sweeps else None,
     )  # fmt: skip
     shared, own = design.coefficients(targets, posterior.mean)
     gram, cross, right = (to_array(each) for each in (centred.shared, centred.cross, centred.shared_target))
