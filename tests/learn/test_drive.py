@@ -149,10 +149,18 @@ def test_past_is_averaged_the_same_in_any_pieces():
 
 
 @pytest.mark.parametrize(
-    ("settings", "match"),
-    [({"components": -1}, "components"), ({"most": 0}, "most"), ({"gain": -1}, "gain"),
-     ({"deflations": ()}, "deflations"), ({"deflations": (0.5,)}, "deflations"), ({"iterations": 0}, "iterations"), ({"sweeps": 0}, "sweeps")],
-)  # fmt: skip
-def test_bad_settings(settings, match):
-    with pytest.raises(ValueError, match=match):
+    "settings",
+    [
+        {"components": -1},
+        {"most": 0},
+        {"gain": -1},
+        {"deflations": ()},
+        {"deflations": (0.5,)},
+        {"iterations": 0},
+        {"sweeps": 0},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_bad_settings(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
         DriveConfig(**settings)
