@@ -81,6 +81,9 @@ def test_a_file_holds_the_recording_and_its_wiring(kind: str, tmp_path: Path) ->
     assert np.array_equal(found.behavior, made.session.behavior)
     assert np.allclose(found.times, made.session.times, atol=1e-9)
     assert found.activity_kind == made.session.activity_kind
+    if made.session.neurons.cell_type is not None:
+        assert found.neurons.cell_type is not None
+        assert found.neurons.cell_type.tolist() == made.session.neurons.cell_type.tolist()
     with NWBHDF5IO(path, "r") as io:
         matrix = io.read().processing[made.session.modality]["ground_truth"].functional_connectivitys["ground_truth"]
         assert np.array_equal(matrix.weights[:], made.truth.weights)
@@ -97,6 +100,10 @@ def test_revealed_shows_all_neurons_and_inputs(kind: str) -> None:
     assert np.array_equal(whole.session.behavior[2:], made.hidden.task)
     assert np.array_equal(whole.session.select(made.recorded).activity, made.session.activity)
     assert whole.truth == made.hidden.truth
+    assert whole.session.neurons.id.tolist() == [str(row) for row in range(24)]
+    if kind == "glm":
+        assert whole.filters is not None
+        assert np.allclose(whole.filters.sum(0), whole.truth.weights, atol=1e-6)
     inputs = made.revealed(neurons=False)
     assert inputs.session.n_neurons == 10
     assert inputs.truth == made.truth

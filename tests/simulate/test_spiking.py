@@ -148,6 +148,12 @@ def test_fluorescence_follows_the_spikes_with_noise_of_the_given_size() -> None:
     assert np.corrcoef(jump, clear.hidden.counts[0, 1:] + clear.hidden.counts[0, :-1])[0, 1] > 0.8
 
 
+def test_fluorescence_is_there_from_the_first_frame() -> None:
+    config = CalciumNetworkConfig(n_neurons=60, n_recorded=60, n_samples=150, burn_in=150, shot_noise=0.0)
+    trace = simulate_calcium_network(config).session.activity.mean(0)
+    assert trace[0] > 0.6 * trace.mean()
+
+
 def test_saturation_bounds_fluorescence() -> None:
     free, bound = (
         simulate_calcium_network(CalciumNetworkConfig(**SIZES, shot_noise=0.0, saturation=limit))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import dressed, neurons_named, refuse_unless
+from .network import dressed, network_neurons, refuse_unless
 from .simulation import Hidden, Simulation, population_diagnostics, wiring
 from .spiking import WEIGHT, SpikingNetworkConfig, cell_types, draw_network, run_network
 
@@ -70,25 +70,29 @@ def simulate_calcium_network(
     rng = np.random.default_rng(config.seed)
     network = draw_network(config, rng)
     parts = max(1, round(config.period / _PART))
-    raster = run_network(config, network, rng, parts=parts, progress=progress)
+    # fluorescence at the start still shows the spikes before it
+    lead = min(config.burn_in, math.ceil(8 * config.decay_time / config.period))
+    raster = run_network(config, network, rng, parts=parts, lead=lead, progress=progress)
     recorded = np.sort(rng.choice(config.n_neurons, config.n_recorded, replace=False))
     shown = slice(None) if keep_hidden else recorded
     # amplitudes and noise are drawn for all, so that keeping the hidden neurons does not change the recorded ones
     amplitude = config.amplitude * np.exp(config.amplitude_spread * rng.normal(size=config.n_neurons))
     noise_seeds = rng.integers(2**63, size=config.n_neurons)
-    traces = indicator_response(raster.counts[:, shown], config, parts=parts)
+    traces = indicator_response(raster.counts[:, shown], config, parts=parts)[:, lead:]
     for trace, scale, seed in zip(traces, amplitude[shown], noise_seeds[shown], strict=True):
         trace *= scale
         if config.saturation:
             trace /= 1 + trace / config.saturation
         trace += config.shot_noise * np.random.default_rng(seed).standard_normal(len(trace), np.float32)
-    counts = raster.counts.reshape(config.n_samples, parts, -1).sum(1).T.astype(np.float32)
+    counts = raster.counts[lead * parts :].reshape(config.n_samples, parts, -1).sum(1).T.astype(np.float32)
     truth, every = wiring(network.weights, recorded, description=WEIGHT, lag_seconds=config.period)
+    neurons = network_neurons(config.n_neurons, "ophys", cell_types(network))
     session = dressed(
         config,
         traces[recorded] if keep_hidden else traces,
         raster.behavior.T,
-        neurons_named(recorded, "ophys", cell_types(network)[recorded]),
+        neurons,
+        recorded,
         name="calcium",
         description="Simulated calcium imaging of integrate-and-fire neurons with known wiring",
         activity_kind="dff",
@@ -100,7 +104,7 @@ def simulate_calcium_network(
         truth,
         recorded=recorded,
         diagnostics={**population_diagnostics(counts, config.period), "cv_isi": raster.cv_isi},
-        hidden=Hidden(traces, raster.task.T.astype(np.float32), every, counts=counts) if keep_hidden else None,
+        hidden=Hidden(traces, raster.task.T.astype(np.float32), every, neurons, counts=counts) if keep_hidden else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import NetworkConfig, dressed, neurons_named, refuse_unless, slow_variables, steps_of
+from .network import NetworkConfig, dressed, network_neurons, refuse_unless, slow_variables, steps_of
 from .placement import connected_pairs
 from .simulation import Hidden, Simulation, population_diagnostics, wiring
 
@@ -99,6 +99,7 @@ def simulate_coupled_glm(
     spread = filters.transpose(2, 0, 1).copy()  # (source, lag, target): what one source's spike adds, in one piece
     own = np.arange(n)
     spread[own, :, own] -= history
+    spread = spread.reshape(n, config.n_lags * n)
     counts = np.zeros((total, n), np.float32)
     expected = np.zeros((total, n), np.float32) if keep_hidden else None
     clipped = 0
@@ -113,8 +114,8 @@ def simulate_coupled_glm(
             expected[t] = rate
         pending[:-1] = pending[1:]
         pending[-1] = 0.0
-        for j in np.flatnonzero(x):
-            pending[:-1] += x[j] * spread[j]
+        active = np.flatnonzero(x)
+        pending[:-1] += (x[active] @ spread[active]).reshape(config.n_lags, n)
 
     recorded = np.sort(rng.choice(n, config.n_recorded, replace=False))
     kept = slice(config.burn_in, None)
@@ -126,17 +127,26 @@ def simulate_coupled_glm(
         "(the link's argument) per spike of the source",
         lag_seconds=config.period,
     )
+    neurons = network_neurons(n, "ecephys")
     session = dressed(
         config,
         activity[recorded],
         behavior[kept].T,
-        neurons_named(recorded, "ecephys"),
+        neurons,
+        recorded,
         name="glm",
         description="Simulated spike counts of a coupled Poisson GLM with known filters",
     )
     hidden = None
     if expected is not None:
-        hidden = Hidden(activity, task[kept].T.astype(np.float32), every, expected[kept].T)
+        hidden = Hidden(
+            activity,
+            task[kept].T.astype(np.float32),
+            every,
+            neurons,
+            expected[kept].T,
+            filters=filters.astype(np.float32),
+        )
     return Simulation(
         session,
         truth,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TypeVar
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..session import ActivityKind, Modality, Neurons, Session
 from .placement import PLACEMENTS, Placement
 
-E = TypeVar("E")
+_E = TypeVar("_E")
 
 _TABLES: dict[str, str] = {
     "ecephys": "/units",
@@ -94,16 +94,15 @@ def slow_variables(total: int, k: int, persistence: float, rng: np.random.Genera
     return series
 
 
-def steps_of(steps: Iterable[E], *, progress: bool, total: int | None = None) -> Iterable[E]:
+def steps_of(steps: Iterable[_E], *, progress: bool, total: int | None = None) -> Iterable[_E]:
     """Return `steps` to loop over, with a bar on a terminal if there is to be `progress`."""
     return tqdm(steps, total=total, disable=None if progress else True, unit="sample", desc="simulating", leave=False)
 
 
-def neurons_named(rows: NDArray[np.int64], modality: Modality, cell_type: NDArray[np.str_] | None = None) -> Neurons:
-    """Return neurons whose ids are their numbers in the network, as rows of the table that they would be written to."""
-    n = len(rows)
+def network_neurons(n: int, modality: Modality, cell_type: NDArray[np.str_] | None = None) -> Neurons:
+    """Return all neurons of a network; their ids are their numbers in it."""
     return Neurons(
-        id=np.array([str(row) for row in rows]),
+        id=np.arange(n).astype(np.str_),
         source_path=np.full(n, _TABLES[modality]),
         source_object_id=np.full(n, ""),
         source_row=np.arange(n),
@@ -116,6 +115,7 @@ def dressed(
     activity: NDArray[np.float32],
     behavior: NDArray[np.floating],
     neurons: Neurons,
+    recorded: NDArray[np.int64],
     *,
     name: str,
     description: str,
@@ -134,7 +134,9 @@ def dressed(
     behavior : (K, T) array
         Behavioural variables.
     neurons : Neurons
-        The N neurons.
+        All M neurons.
+    recorded : (N,) array
+        Rows of the recorded ones.
     name : str
         The simulator's name.
     description : str
@@ -154,7 +156,7 @@ def dressed(
         valid=np.ones(t, bool),
         behavior=behavior.astype(np.float32),
         behavior_names=names,
-        neurons=neurons,
+        neurons=replace(neurons.select(recorded), source_row=np.arange(len(recorded))),
         activity_kind=activity_kind,
         unit=unit,
         modality=modality,

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..session import Connectivity, Session
-from .network import neurons_named
+from ..session import Connectivity, Neurons, Session
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hidden:
     """The whole network, recorded or not, sample by sample as in the session."""
 
@@ -25,14 +24,18 @@ class Hidden:
     """(V, T) task variables."""
     truth: Connectivity
     """Weights among all M neurons, [target, source], in the unit of the simulation's truth."""
+    neurons: Neurons
+    """All M neurons."""
     expected: NDArray[np.float32] | None = None
     """(M, T) mean of each sample given all that came before and the true equations: the best forecast that there is.
     None where the equations do not give it."""
     counts: NDArray[np.float32] | None = None
     """(M, T) spikes in each sample, where the activity is something else; else None."""
+    filters: NDArray[np.float32] | None = None
+    """(L, M, M) as `Simulation.filters`, among all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Simulation:
     """A simulated recording and the wiring behind it."""
 
@@ -53,6 +56,9 @@ class Simulation:
 
     def revealed(self, *, neurons: bool = True, inputs: bool = True) -> Simulation:
         """Return the simulation as if more of it had been recorded: a rung of the oracle ladder.
+
+        To compare an estimate from all neurons with one from the recorded ones, score the part of it that belongs to
+        these: its rows and columns ``simulation.recorded``, against ``simulation.truth``.
 
         Parameters
         ----------
@@ -78,8 +84,8 @@ class Simulation:
             )
         if neurons:
             recorded = np.arange(len(self.hidden.activity))
-            session = replace(session, activity=self.hidden.activity, neurons=neurons_named(recorded, session.modality))
-            truth, filters = self.hidden.truth, None
+            session = replace(session, activity=self.hidden.activity, neurons=self.hidden.neurons)
+            truth, filters = self.hidden.truth, self.hidden.filters
         notes = [*session.provenance.get("notes", []), *(["all neurons are shown"] if neurons else [])]
         notes += ["task variables are shown as behaviours"] if inputs else []
         session = replace(session, provenance={**session.provenance, "notes": notes})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import NetworkConfig, dressed, neurons_named, refuse_unless, slow_variables, steps_of
+from .network import NetworkConfig, dressed, network_neurons, refuse_unless, slow_variables, steps_of
 from .placement import connected_pairs
 from .simulation import Hidden, Simulation, population_diagnostics, wiring
 
@@ -86,7 +86,7 @@ class SpikeRaster:
     """What all neurons did, and what drove them."""
 
     counts: NDArray[np.uint8]
-    """(T * P, M) spikes in each part of each sample."""
+    """(T * P, M) spikes in each part of each sample; before these, the parts of the lead."""
     behavior: NDArray[np.float64]
     """(T, K)."""
     task: NDArray[np.float64]
@@ -122,11 +122,13 @@ def simulate_spiking_network(
     recorded = np.sort(rng.choice(config.n_neurons, config.n_recorded, replace=False))
     counts = raster.counts.T.astype(np.float32)
     truth, every = wiring(network.weights, recorded, description=WEIGHT, lag_seconds=config.period)
+    neurons = network_neurons(config.n_neurons, "ecephys", cell_types(network))
     session = dressed(
         config,
         counts[recorded],
         raster.behavior.T,
-        neurons_named(recorded, "ecephys", cell_types(network)[recorded]),
+        neurons,
+        recorded,
         name="spiking",
         description="Simulated spike counts of integrate-and-fire neurons with known wiring",
     )
@@ -135,7 +137,7 @@ def simulate_spiking_network(
         truth,
         recorded=recorded,
         diagnostics={**population_diagnostics(counts, config.period), "cv_isi": raster.cv_isi},
-        hidden=Hidden(counts, raster.task.T.astype(np.float32), every) if keep_hidden else None,
+        hidden=Hidden(counts, raster.task.T.astype(np.float32), every, neurons) if keep_hidden else None,
     )
 
 
@@ -170,6 +172,7 @@ def run_network(
     rng: np.random.Generator,
     *,
     parts: int = 1,
+    lead: int = 0,
     progress: bool = False,
 ) -> SpikeRaster:
     """Integrate v' = (-v + input + drive) / membrane_time + noise; a spike at 1 resets to 0.
@@ -188,6 +191,8 @@ def run_network(
         Source of inputs and noise.
     parts : int
         P, in how many parts of a sample spikes are counted.
+    lead : int
+        Samples of the burn-in that the counts begin with, at most all of it.
     progress : bool
         Whether a terminal shows a bar.
     """
@@ -235,7 +240,7 @@ def run_network(
             found = counts[t * parts : (t + 1) * parts].sum(0)
             constant += 0.15 / (1 + t / 50) * (wanted - found)
     kept = config.burn_in
-    return SpikeRaster(counts[kept * parts :], behavior[kept:], task[kept:], intervals.variation())
+    return SpikeRaster(counts[(kept - lead) * parts :], behavior[kept:], task[kept:], intervals.variation())
 
 
 class _Arrivals:
