@@ -19,7 +19,7 @@ from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 # As the command line does: threads that spin would slow tests down several times on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# A shell's background jobs ignore Ctrl-C, and what they start inherits that: the tests that interrupt would wait in vain.
+# A shell's background jobs ignore Ctrl-C, and what they start inherits that: tests that interrupt would wait in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

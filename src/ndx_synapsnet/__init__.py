@@ -29,7 +29,7 @@ __getattr__, _, _names = lazy_loader.attach(
         "nwb.recording": ["write_recording"],
         "nwb.results": ["read_result", "write_result"],
         "session": ["FitResult", "Neurons", "Session"],
-        "simulate": ["PaperNetworkConfig", "simulate_paper_network"],
+        "simulate": ["SIMULATORS", "PaperNetworkConfig", "simulate_paper_network"],
     },
 )
 

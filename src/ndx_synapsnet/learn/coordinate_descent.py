@@ -154,9 +154,7 @@ class CoupledDesign:
         """Return the variance (G,) that own history leaves of targets with variance `square` (G,)."""
         return np.asarray(square - (targets.history * _apply(self._inverse, targets.history)).sum(1))
 
-    def sweep(
-        self, targets: Targets, chosen: Array, update: Update, going: NDArray[np.int64] | None = None
-    ) -> Array:
+    def sweep(self, targets: Targets, chosen: Array, update: Update, going: NDArray[np.int64] | None = None) -> Array:
         """Update every coordinate of `chosen` (G, p) once, in place.
 
         Parameters

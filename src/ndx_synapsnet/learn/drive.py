@@ -7,9 +7,9 @@ for coupling among the recorded ones, the more surely the longer the recording i
 noise, is most of the error of a connectivity matrix. Here v is estimated like the rest, by expectation maximisation
 (Shumway and Stoffer 1982; Ghahramani and Hinton 1996): given A, v by Kalman smoothing; given v and how sure one is of
 it, A by empirical-Bayes shrinkage (`shrinkage`) and all else by least squares. Components are added one at a time while
-they improve the forecast of the validation windows. Behaviour and hidden drive are not shrunk.
+they improve the forecast of the validation windows. Behaviour is shrunk as coupling is, hidden drive is not.
 
-Letters: N neurons, K behaviours, k components, W window, T samples; z, b z-scored; h a neuron's own samples W to 2 back.
+Letters: N neurons, K behaviours, k components, W window, T samples; z and b z-scored; h own samples W to 2 back.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from .shrinkage import Posterior, Prior, shrink_coupled
 from .windows import Windows
 
 _BLOCK = 2**20  # numbers of a series gathered at a time
+_ROWS = 512  # samples averaged at a time
 _SMOOTHING = 5.0  # samples: over how many past ones a residual is averaged to find what persists in it
 _PERSISTENCE = 0.9  # of a new component, to start from
+_SETTLING = ("weights", "loadings")
 _STABLE = 0.999  # largest eigenvalue of Φ
 _LEAST_NOISE = 1e-6
 
@@ -43,10 +45,16 @@ class DriveConfig:
     """k, hidden series; None: as many as improve the validation MSE, up to `most`."""
     most: int = 6
     """Components tried at most."""
-    gain: float = 2e-4
+    gain: float = 3e-4
     """A component is kept if it lowers the validation MSE by more than this share."""
-    iterations: int = 4
-    """Of expectation and maximisation after each component that is added."""
+    deflations: tuple[float, ...] = (1, 3, 10, 30, 100)
+    """What the number of samples is divided by before the shrinkage, as neighbouring samples and parts of a recording
+    do not tell as much as independent ones would. Without hidden drive, the first one is kept whose successor does not
+    lower the validation MSE."""
+    iterations: int = 16
+    """Of expectation and maximisation after each component that is added, at most."""
+    tolerance: float = 2e-3
+    """They end when no weight and no loading moves by more."""
     sweeps: int = 4
     """Passes of the shrinkage within an iteration; the last fit makes up to 30."""
 
@@ -56,16 +64,21 @@ class DriveConfig:
         for name in ("most", "iterations", "sweeps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not self.gain >= 0:
-            raise ValueError(f"gain is {self.gain}, expected 0 or more")
+        for name in ("gain", "tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        deflations = tuple(float(each) for each in self.deflations)
+        if not deflations or not 1 <= min(deflations) <= max(deflations) < float("inf"):
+            raise ValueError(f"deflations is {deflations}, expected numbers from 1 on")
+        object.__setattr__(self, "deflations", deflations)
 
 
 @dataclass(frozen=True, eq=False)
 class DriveFilter:
     """The hidden drive as a recursion of the data alone, so that it can be kept and run on any recording.
 
-    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t), which
-    acts on z(t+1).
+    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t),
+    which acts on z(t+1).
     """
 
     transition: Array
@@ -83,7 +96,7 @@ class DriveFilter:
 
     @property
     def components(self) -> int:
-        """k."""
+        """Hidden series, k."""
         return len(self.transition)
 
     def series(self, windows: Windows) -> Tensor:
@@ -153,14 +166,16 @@ class DriveFit:
     innovation: Array
     """(k, k) Q."""
     posterior: Posterior
-    """Of A off the diagonal (its columns after N, if any, are none)."""
+    """Of A off the diagonal and of D, (N, N + K)."""
+    deflation: float
+    """Samples that count as one."""
     validation_mse: tuple[float, ...]
     """Of the forecast with 0, 1, ... components, as far as tried."""
 
     @property
     def components(self) -> int:
-        """k."""
-        return self.loadings.shape[1]
+        """Hidden series, k."""
+        return int(self.loadings.shape[1])
 
     def filter(self) -> DriveFilter:
         """Return the causal filter of the hidden drive."""
@@ -213,13 +228,21 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
     """
     config = config or DriveConfig()
     moments = gather_moments(windows, "train", population=True, first=2)
-    fit = _without_drive(windows, moments, config)
+    fit = _without_drive(windows, moments, config.deflations[0])
     losses = [_validation_mse(windows, fit)]
+    for deflation in config.deflations[1:]:
+        tried = _without_drive(windows, moments, deflation)
+        loss = _validation_mse(windows, tried)
+        if not loss < losses[0]:
+            break
+        fit, losses = tried, [loss]
     wanted = config.most if config.components is None else config.components
     while fit.components < min(wanted, windows.n_neurons - 1):
         grown = _add_component(windows, fit)
         for _ in range(config.iterations):
-            grown = _iterate(windows, moments, grown, config.sweeps)
+            before, grown = grown, _iterate(windows, moments, grown, config.sweeps)
+            if max(np.abs(getattr(grown, name) - getattr(before, name)).max() for name in _SETTLING) < config.tolerance:
+                break
         losses.append(_validation_mse(windows, grown))
         if config.components is None and not losses[-1] < losses[-2] * (1 - config.gain):
             break
@@ -234,13 +257,14 @@ def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
     return replace(windows, drive=drive.series(windows))
 
 
-def _without_drive(windows: Windows, moments: Moments, config: DriveConfig) -> DriveFit:
+def _without_drive(windows: Windows, moments: Moments, deflation: float) -> DriveFit:
     n, k = windows.n_neurons, 0
+    nothing = np.zeros((n, n + windows.n_behaviors))
     start = DriveFit(
         weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)), behavior=np.zeros((n, windows.n_behaviors)),
         intercept=np.zeros(n), loadings=np.zeros((n, k)), noise=np.ones(n), transition=np.zeros((k, k)),
-        innovation=np.zeros((k, k)), validation_mse=(),
-        posterior=Posterior(np.zeros((n, n)), np.zeros((n, n)), np.ones((n, n)), np.ones(n), Prior.sparse(), 0),
+        innovation=np.zeros((k, k)), deflation=deflation, validation_mse=(),
+        posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
     )  # fmt: skip
     return _maximise(windows, moments, start, np.zeros((len(windows.activity), 0)), np.zeros((0, 0)), 30)
 
@@ -271,31 +295,28 @@ def _maximise(
     windows: Windows, moments: Moments, fit: DriveFit, series: Array, covariance: Array, sweeps: int
 ) -> DriveFit:
     """Return the regression of the training samples on all predictors and the hidden drive (T, k)."""
-    n, behaviors, k = windows.n_neurons, windows.n_behaviors, series.shape[1]
+    n, shrunk, k = windows.n_neurons, windows.n_neurons + windows.n_behaviors, series.shape[1]
     extended = _with_series(windows, moments, series, covariance)
     centred = extended.centred(extended)
-    if k:  # centring takes the means off, not the doubt
-        centred.shared[-k:, -k:] = centred.shared[-k:, -k:]
-    free = slice(n, n + behaviors + k)
+    free = slice(shrunk, shrunk + k)
     freed = centred.freed_of(free)
     design = CoupledDesign(freed)
-    count = len(windows.targets["train"])
+    count = len(windows.targets["train"]) / fit.deflation
     targets = design.targets(to_array(freed.shared_target.T), to_array(freed.own_target))
     posterior = shrink_coupled(
         design, targets, to_array(freed.target), count,
-        start=fit.posterior.mean, prior=fit.posterior.prior, noise=fit.posterior.noise if fit.posterior.sweeps else None,
-        sweeps=sweeps,
+        start=fit.posterior.mean, prior=fit.posterior.prior, sweeps=sweeps,
+        noise=fit.posterior.noise if fit.posterior.sweeps else None,
     )  # fmt: skip
-    weights, own = design.coefficients(targets, posterior.mean)
+    shared, own = design.coefficients(targets, posterior.mean)
     gram, cross, right = (to_array(each) for each in (centred.shared, centred.cross, centred.shared_target))
-    explained = gram[free, :n] @ weights.T + np.einsum("lfn,nl->fn", cross[:, free], own)
-    others = (np.linalg.pinv(gram[free, free], hermitian=True) @ (right[free] - explained)).T  # (N, K + k)
-    means = to_array(extended.shared_mean)
-    intercept = to_array(extended.target_mean) - np.hstack([weights, others]) @ means
+    explained = gram[free, :shrunk] @ shared.T + np.einsum("lfn,nl->fn", cross[:, free], own)
+    loadings = (np.linalg.pinv(gram[free, free], hermitian=True) @ (right[free] - explained)).T  # (N, k)
+    intercept = to_array(extended.target_mean) - np.hstack([shared, loadings]) @ to_array(extended.shared_mean)
     intercept -= (own * to_array(extended.own_mean)).sum(1)
     return replace(
-        fit, weights=weights, own=own, behavior=others[:, :behaviors], loadings=others[:, behaviors:],
-        intercept=intercept, noise=np.maximum(posterior.noise, _LEAST_NOISE), posterior=posterior,
+        fit, weights=shared[:, :n], own=own, behavior=shared[:, n:], loadings=loadings, intercept=intercept,
+        noise=np.maximum(posterior.noise, _LEAST_NOISE), posterior=posterior,
     )  # fmt: skip
 
 
@@ -339,14 +360,10 @@ def _add_component(windows: Windows, fit: DriveFit) -> DriveFit:
     scale = torch.from_numpy(np.sqrt(fit.noise)).to(windows.device, windows.dtype)
     n = windows.n_neurons
     lagged = torch.zeros(n, n, dtype=torch.float64, device=windows.device)
-    keep = 1 - 1 / _SMOOTHING
-    trace = torch.zeros(n, dtype=windows.dtype, device=windows.device)
-    for samples in windows.targets["train"].split(max(1, _BLOCK // n)):
+    trace = torch.zeros(1, n, dtype=windows.dtype, device=windows.device)
+    for samples in windows.targets["train"].split(_ROWS):
         residual = (windows.activity.index_select(0, samples) - fit.forecast(windows, samples, series)) / scale
-        past = torch.empty_like(residual)
-        for t, row in enumerate(residual):  # the mean of the samples before, the latest weighing most
-            past[t] = trace
-            trace = keep * trace + (1 - keep) * row
+        past, trace = _average_of_past(residual, trace)
         lagged += (residual.T @ past).double()
     lagged = lagged / len(windows.targets["train"])
     values, vectors = torch.linalg.eigh((lagged + lagged.T) / 2)
@@ -360,6 +377,18 @@ def _add_component(windows: Windows, fit: DriveFit) -> DriveFit:
         transition=transition,
         innovation=innovation,
     )
+
+
+def _average_of_past(values: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each row of `values` (B, N) an average of the rows before it, later ones weighing more.
+
+    `before` (1, N) is that of the rows before the first; that of what follows the last is returned beside it.
+    """
+    ages = torch.arange(len(values) + 1, device=values.device, dtype=values.dtype)
+    decay = (1 - 1 / _SMOOTHING) ** ages
+    weights = decay[(ages[1:, None] - ages[None, 1:]).long().abs()].tril() / _SMOOTHING
+    after = torch.cat([before, weights @ values + decay[1:, None] * before])
+    return after[:-1], after[-1:]
 
 
 def _validation_mse(windows: Windows, fit: DriveFit) -> float:

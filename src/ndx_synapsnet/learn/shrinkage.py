@@ -174,7 +174,7 @@ def _ascend(
 
 
 class _Rule:
-    """Updates one coefficient of all targets to its posterior mean, and gathers what prior and noise are learned from."""
+    """Updates one coefficient of all targets to its posterior mean; gathers what prior and noise are learned from."""
 
     def __init__(self, prior: Prior, noise: Array, count: float, absent: NDArray[np.bool_]) -> None:
         self.prior, self.noise, self._count, self._absent = prior, noise, count, absent

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..coordinate_descent import CoupledDesign, to_array
 from ..forecaster import Solver
 from ..linear import ARVAR, Linear, RidgeVAR, _mse
 from ..moments import Moments
 from ..windows import Batch, Windows
-from ..coordinate_descent import CoupledDesign, to_array
 
 #: The linear models that gather the moments, and keep and apply the coefficients, by how far own history reaches.
 HISTORIES: dict[str, type[Linear]] = {"last": RidgeVAR, "window": ARVAR}

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..coordinate_descent import Array, CoupledDesign, Targets, to_array
 from ..linear import Linear
 from ..windows import Windows
-from ..coordinate_descent import Array, CoupledDesign, Targets, to_array
 
 #: Turns a drive (B, G) of the targets (G,) into expected counts and their slopes, both (B, G).
 Link = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
