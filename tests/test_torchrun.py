@@ -23,7 +23,7 @@ from torchrun import COMMAND, ENVIRONMENT, needs_gloo, run_ranks
 
 NAMES = ("a", "b", "c")
 SIZES = ((12, 700), (9, 1000), (15, 600))
-QUICK = "train: {min_steps: 0, max_steps: null, epochs: 2, device: cpu}\npenalty_grid: [1.0e-3, 10.0]\n"
+QUICK = "train: {min_steps: 0, max_steps: null, epochs: 2, device: cpu}\n"
 LONG = "train: {min_steps: 0, max_steps: null, epochs: 100000, device: cpu, schedule: constant}\n"
 
 

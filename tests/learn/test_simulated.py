@@ -16,6 +16,7 @@ from ndx_synapsnet.simulate import PaperNetworkConfig, simulate_paper_network
 
 
 def error_on_test(model, windows):
+    windows = getattr(model, "windows", windows)  # which may have the drive
     indices = windows[0].targets["test"]
     return float(score_neurons(predict_series(model, windows[0], indices), windows[0].truth(indices)).mse.mean())
 
@@ -36,8 +37,8 @@ def models(population):
     config = load_config()
     fitted = []
     for seed in (0, 1):
-        model = SynapsNet(windows, config.model, seed=seed)
-        train(model, windows, config.train)
+        model = SynapsNet.started(windows, config.model, seed=seed)
+        train(model, model.windows, config.train)
         fitted.append(model)
     return fitted
 

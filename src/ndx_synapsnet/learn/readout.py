@@ -35,9 +35,9 @@ from .windows import Windows
 
 _COLUMNS = 65_536  # windows x neurons that are forecast at once
 _BLOCK = 2**20  # numbers of a series multiplied at once
-_STEPS = 4  # towards the posterior mean
+_STEPS = 3  # towards the posterior mean
 _FREE_STEPS = 6  # towards the weighted least squares, where nothing is shrunk
-_LEAST_VARIANCE = 0.15  # of the mean squared error: the variance function is at least so much
+_LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not believed, nor the linearisation
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
     windows = model.windows[session]
     series, doubt = fit.smoothed(windows)
     linear = _linearise(model, windows)
-    sums = _Sums(windows, linear, series, doubt)
+    sums = _Sums(windows, linear, series, doubt, fit.deflation)
     raw = model.raw_connectivity(session)
     assert raw is not None  # the configuration has seen to it
     weights = torch.from_numpy(raw).double()
@@ -173,7 +173,9 @@ class _Sums:
     covariates are eliminated exactly: gradients are Σ u r x_j - E_ijᵀ H_i⁻¹ Σ u r κ. Curvature is u_i times one matrix.
     """
 
-    def __init__(self, windows: Windows, linear: _Linear, series: NDArray[np.float64], doubt: NDArray[np.float64]):
+    def __init__(
+        self, windows: Windows, linear: _Linear, series: NDArray[np.float64], doubt: NDArray[np.float64], deflation: float
+    ) -> None:
         self._windows, self._linear = windows, linear
         n, device, k = windows.n_neurons, windows.device, len(doubt)
         drive = torch.from_numpy(series).to(device, torch.float32).index_select(0, linear.samples)
@@ -215,13 +217,14 @@ class _Sums:
         self._gram = gram.double() - with_shared.T.double() @ inner @ with_shared.double()
         diagonal = self._gram.diagonal().clamp(min=1e-9)
         self._scale = (self._curve / diagonal).clamp(min=0).mean(1).clamp(min=1e-9)  # (N,)
+        self._deflation = deflation
         self._count = len(linear.samples)
 
     def shrunk(self, weights: Tensor, before: Posterior | None) -> Posterior:
         """Return the posterior by the gradient at `weights` (N, N)."""
         cross, square = self._local(weights)
         return shrink(
-            self._gram.cpu().numpy(), cross.cpu().numpy(), square.cpu().numpy(), self._count,
+            *((each / self._deflation).cpu().numpy() for each in (self._gram, cross, square)), self._count / self._deflation,
             start=weights.cpu().numpy(), absent=np.eye(len(weights), dtype=bool),
             prior=None if before is None else before.prior, noise=None if before is None else before.noise,
             sweeps=10,

@@ -109,10 +109,10 @@ class SynapsNet(Forecaster):
             history = [torch.zeros(w.n_neurons, w.window) for w in windows]
         self.history = nn.ParameterList(nn.Parameter(each) for each in history)
         self.filters: list[DriveFilter | None] = [None] * len(self.windows)
-        for j, fit in enumerate(fits or ()):
-            self._start(j, fit)
         self.weights.requires_grad_(config.connectivity == "learned")
         self.to(windows[0].device, windows[0].dtype)
+        for j, fit in enumerate(fits or ()):
+            self._start(j, fit)
 
     @torch.no_grad()
     def _start(self, session: int, fit: DriveFit | None) -> None:
