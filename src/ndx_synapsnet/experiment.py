@@ -168,7 +168,10 @@ def fit_held(
         "started": started.isoformat(),
     }
     for j in held:
-        yield j, _result(run_id, run, notes, model, training, config, windows[j], sessions[j], fits and fits[j])
+        yield (
+            j,
+            _result(run_id, run, notes, model, training, config, windows[j], sessions[j], fits[j] if fits else None),
+        )
 
 
 def sessions_held(sessions: Sequence[Session], config: ExperimentConfig, world: World) -> list[int]:
@@ -219,7 +222,11 @@ def _result(
     found: Readout | None = None
     if fit is not None:
         found = read_out(model, j, fit)
-        notes = [*notes, f"{fit.components} hidden series that many neurons share were found", take_if_better(model, j, found)]
+        notes = [
+            *notes,
+            f"{fit.components} hidden series that many neurons share were found",
+            take_if_better(model, j, found),
+        ]
     forecast, scores, references = _forecast_and_score(model, prepared, session, config)
     trustworthy, verdict = judge(scores)
     return FitResult(
@@ -366,9 +373,7 @@ def _connectivities(
             **effective,
             **common,
         ),
-        "raw": Connectivity(
-            weights=raw, method="synapsnet", description=about_raw, diagonal=diagonal, **common
-        ),
+        "raw": Connectivity(weights=raw, method="synapsnet", description=about_raw, diagonal=diagonal, **common),
         "ridge_var": Connectivity(
             weights=references["ridge_var"].connectivity(0),
             method="ridge_var",

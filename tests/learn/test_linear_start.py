@@ -59,7 +59,9 @@ def trained(started, **settings):
     return model
 
 
-@pytest.mark.parametrize("settings", [STREAM, {"context": "window"}, {"context": "window", "decoder": "transformer", "hidden": 8}])
+@pytest.mark.parametrize(
+    "settings", [STREAM, {"context": "window"}, {"context": "window", "decoder": "transformer", "hidden": 8}]
+)
 def test_it_starts_as_the_linear_model(started, settings):
     model = model_of(started, **settings)
     for w, fit in zip(*started, strict=True):
@@ -137,13 +139,15 @@ def test_it_comes_back_from_what_a_file_keeps(plain):
     np.testing.assert_allclose(
         predict_series(again, w, indices), predict_series(model, model.windows[0], indices), atol=1e-6
     )
-    np.testing.assert_allclose(again.current_series(w, indices), model.current_series(model.windows[0], indices), atol=1e-5)
+    np.testing.assert_allclose(
+        again.current_series(w, indices), model.current_series(model.windows[0], indices), atol=1e-5
+    )
     assert {name for name in weights if "." in name and name.split(".")[0] in ("drive", "current", "skip")} >= {
         "drive.recursion", "drive.gain", "current.loadings", "current.behavior", "current.intercept", "skip.history",
     }  # fmt: skip
     for lost in ("drive.gain", "current.loadings"):
         less = {name: value for name, value in weights.items() if name != lost}
-        with pytest.raises(InputError, match="do(es)? not fit"):
+        with pytest.raises(InputError, match=r"do(es)? not fit"):
             SynapsNet.restore(alone[0], config, behavior_names=names, weights=less, **kept)
 
 
@@ -187,7 +191,7 @@ def test_drive_and_linear_models_go_together(plain, started):
 
 
 def test_sharding_and_identity_see_the_drive(started, plain):
-    windows, fits = started
+    windows, _ = started
     for w in shard(windows, 2, World(rank=0, size=2)):
         assert w.drive.shape == windows[w.session].drive.shape
     with_foreign, made = start_linear(plain, DriveConfig(components=1), held=[1])

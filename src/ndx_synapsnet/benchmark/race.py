@@ -48,8 +48,8 @@ def race(source: PaperNetworkConfig | str, *, paper_epochs: int = 100, repeats: 
     paper = load_config("paper", overrides={"train": {"epochs": paper_epochs}})
     windows = prepare([session], paper.windows)
     twin_step = time_steps(windows[0], paper, repeats)["twin"]
-    ours = SynapsNet.started(windows, paper.model, seed=paper.train.seed)
-    run = train(ours, ours.windows, paper.train)
+    theirs = SynapsNet.started(windows, paper.model, seed=paper.train.seed)
+    run = train(theirs, theirs.windows, paper.train)
     losses = run.curve["validation_mse"]
     per_epoch = steps_per_epoch(len(windows[0].targets["train"]), paper.train)
     best, best_epoch = float(losses.min()), int(losses.argmin()) + 1

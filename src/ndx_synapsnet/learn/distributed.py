@@ -285,8 +285,12 @@ def release(forecaster: Forecaster, sessions: Sequence[int]) -> set[str]:
 
 def _emptied(windows: Windows) -> Windows:
     nothing = windows.activity.new_zeros(())
-    series = {name: nothing.expand(getattr(windows, name).shape) for name in ("activity", "behavior", "drive")}
-    return replace(windows, **series)
+    return replace(
+        windows,
+        activity=nothing.expand(windows.activity.shape),
+        behavior=nothing.expand(windows.behavior.shape),
+        drive=nothing.expand(windows.drive.shape),
+    )
 
 
 class SharedGradients:

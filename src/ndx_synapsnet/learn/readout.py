@@ -6,8 +6,8 @@ The network's forecast of target i is linearised in the current it had, I = A x 
     y_i(t+1) - x̂_i(t+1) + g_i(t) I_i(t) = g_i(t) [Σ_j w_ij x_j(t) + o_i x_i(t) + d_i b(t) + c_i + l_i v(t)] + noise
 
 with weights 1 / variance, the variance being a linear function of the forecast. v is the hidden drive as all samples
-together show it, and how unsure it is counts; it, behaviour, the constant and own activity are projected out. w gets the
-same prior as in the linear stage (`shrinkage`). So samples in which a neuron cannot answer, as it is silent or
+together show it, and how unsure it is counts; it, behaviour, the constant and own activity are projected out. w gets
+the same prior as in the linear stage (`shrinkage`). So samples in which a neuron cannot answer, as it is silent or
 saturated, count for little, and those of much noise too; this, beside the drive, is what the network adds.
 
 Target by target the products of all sources are N³ numbers. Here all targets share one matrix of products, made with
@@ -35,7 +35,10 @@ from .windows import Windows
 
 _COLUMNS = 65_536  # windows x neurons that are forecast at once
 _BLOCK = 2**20  # numbers of a series multiplied at once
+_LARGEST = 6e4  # in half precision
+_VANISHES = 1e-8  # less variance than this, against the largest, is rounding
 _STEPS = 3  # towards the posterior mean
+_SWEEPS = 10  # of the shrinkage in each step
 _FREE_STEPS = 6  # towards the weighted least squares, where nothing is shrunk
 _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not believed, nor the linearisation
 
@@ -82,11 +85,11 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
     sums = _Sums(windows, linear, series, doubt, fit.deflation)
     raw = model.raw_connectivity(session)
     assert raw is not None  # the configuration has seen to it
-    weights = torch.from_numpy(raw).double()
+    weights = torch.from_numpy(raw).to(windows.device, torch.float64)
     posterior: Posterior | None = None
     for _ in range(_STEPS):
         posterior = sums.shrunk(weights, posterior)
-        weights = torch.from_numpy(posterior.mean)
+        weights = torch.from_numpy(posterior.mean).to(windows.device)
     assert posterior is not None
     free = weights
     for _ in range(_FREE_STEPS):
@@ -96,7 +99,7 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
         weights=gain * posterior.mean,
         deviation=np.abs(gain) * np.sqrt(posterior.variance),
         spike=posterior.spike,
-        estimate=gain * free.numpy(),
+        estimate=gain * free.cpu().numpy(),
         standard_error=np.abs(gain) * sums.standard_error(posterior.noise),
         gain=gain[:, 0],
         raw=posterior.mean,
@@ -111,7 +114,9 @@ def take_if_better(model: SynapsNet, session: int, found: Readout) -> str:
         weights.copy_(torch.from_numpy(found.raw))
     after = score_session(model, windows, "validation")[0]
     if after < before:
-        return f"The connectivity read out of the network took the place of the linear model's: validation MSE {after:.5g}"
+        return (
+            f"The connectivity read out of the network took the place of the linear model's: validation MSE {after:.5g}"
+        )
     with torch.no_grad():
         weights.copy_(kept)
     return (
@@ -162,19 +167,25 @@ def _linearise(model: SynapsNet, windows: Windows) -> _Linear:
         variance = (y + rise * (forecast[part] - x)).maximum(_LEAST_VARIANCE * y).clamp(min=1e-6)
         scale = variance.rsqrt().float()
         slope[part] = (slope[part] * scale).half()
-        response[part] = (response[part] * scale).half()
+        response[part] = (response[part] * scale).clamp(-_LARGEST, _LARGEST).half()
     return _Linear(samples, slope, response, (total / shape[0]).cpu())
 
 
 class _Sums:
     """The regressions' sums of products, and steps towards their solutions.
 
-    Of target i, with u its slope, κ the covariates (m + 1 with own activity) and H_i = Σ u² κ κᵀ, E_ij = Σ u² κ x_j, the
-    covariates are eliminated exactly: gradients are Σ u r x_j - E_ijᵀ H_i⁻¹ Σ u r κ. Curvature is u_i times one matrix.
+    Of target i, with u its slope, κ the covariates (m + 1 with own activity) and H_i = Σ u² κ κᵀ, E_ij = Σ u² κ x_j,
+    the covariates are eliminated exactly: gradients are Σ u r x_j - E_ijᵀ H_i⁻¹ Σ u r κ. The curvature of a target is
+    taken as a number times one matrix.
     """
 
     def __init__(
-        self, windows: Windows, linear: _Linear, series: NDArray[np.float64], doubt: NDArray[np.float64], deflation: float
+        self,
+        windows: Windows,
+        linear: _Linear,
+        series: NDArray[np.float64],
+        doubt: NDArray[np.float64],
+        deflation: float,
     ) -> None:
         self._windows, self._linear = windows, linear
         n, device, k = windows.n_neurons, windows.device, len(doubt)
@@ -186,7 +197,11 @@ class _Sums:
         square = torch.zeros(n, m + 1, m + 1, dtype=torch.float64, device=device)
         cross = torch.zeros(m + 1, n, n, device=device)
         own_curve = torch.zeros(n, n, device=device)
-        gram, with_shared, among = torch.zeros(n, n, device=device), torch.zeros(m, n, device=device), torch.zeros(m, m, device=device)
+        gram, with_shared, among = (
+            torch.zeros(n, n, device=device),
+            torch.zeros(m, n, device=device),
+            torch.zeros(m, m, device=device),
+        )
         curve = torch.zeros(n, dtype=torch.float64, device=device)
         self._square = torch.zeros(n, dtype=torch.float64, device=device)
         for x, u, q, c in self._blocks():
@@ -212,9 +227,12 @@ class _Sums:
         self._inverse = torch.linalg.pinv(square, hermitian=True)  # (N, m + 1, m + 1)
         self._cross = cross
         # of each target and source: what own activity and the covariates leave of Σ u² x²
-        self._curve = own_curve.double() - torch.einsum("anj,nab,bnj->nj", cross.double(), self._inverse, cross.double())
+        self._curve = own_curve.double() - torch.einsum(
+            "anj,nab,bnj->nj", cross.double(), self._inverse, cross.double()
+        )
         inner = torch.linalg.pinv(among.double(), hermitian=True)
         self._gram = gram.double() - with_shared.T.double() @ inner @ with_shared.double()
+        self._gram_inverse = torch.linalg.pinv(self._gram, hermitian=True, rtol=_VANISHES)
         diagonal = self._gram.diagonal().clamp(min=1e-9)
         self._scale = (self._curve / diagonal).clamp(min=0).mean(1).clamp(min=1e-9)  # (N,)
         self._deflation = deflation
@@ -222,26 +240,33 @@ class _Sums:
 
     def shrunk(self, weights: Tensor, before: Posterior | None) -> Posterior:
         """Return the posterior by the gradient at `weights` (N, N)."""
-        cross, square = self._local(weights)
+        sums = (self._gram, *self._local(weights))
+        gram, cross, square = ((each / self._deflation).cpu().numpy() for each in sums)
         return shrink(
-            *((each / self._deflation).cpu().numpy() for each in (self._gram, cross, square)), self._count / self._deflation,
-            start=weights.cpu().numpy(), absent=np.eye(len(weights), dtype=bool),
-            prior=None if before is None else before.prior, noise=None if before is None else before.noise,
-            sweeps=10,
-        )  # fmt: skip
+            gram,
+            cross,
+            square,
+            self._count / self._deflation,
+            start=weights.cpu().numpy(),
+            absent=np.eye(len(weights), dtype=bool),
+            prior=None if before is None else before.prior,
+            noise=None if before is None else before.noise,
+            sweeps=_SWEEPS,
+        )
 
     def unshrunk(self, weights: Tensor) -> Tensor:
         """Return the least-squares weights by the gradient at `weights` (N, N)."""
         gradient, _ = self._gradient(weights)
-        step = torch.linalg.solve(self._gram, (gradient / self._scale[:, None]).T).T
-        return (weights + step).fill_diagonal_(0)
+        step = (gradient / self._scale[:, None]) @ self._gram_inverse
+        estimate: Tensor = (weights + step).fill_diagonal_(0)
+        return estimate
 
     def standard_error(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the standard errors of the least-squares weights, by each target's noise as `shrunk` gives it."""
-        inverse = torch.linalg.inv(self._gram)
-        inflation = inverse.diagonal() * self._gram.diagonal()  # by the other sources
-        variance = torch.from_numpy(noise)[:, None] * self._scale[:, None] * inflation / self._curve.clamp(min=1e-9)
-        return variance.sqrt().fill_diagonal_(0).numpy()
+        inflation = self._gram_inverse.diagonal() * self._gram.diagonal()  # by the other sources
+        variance = torch.from_numpy(noise).to(self._scale) * self._scale
+        error = (variance[:, None] * inflation / self._curve.clamp(min=1e-9)).sqrt().fill_diagonal_(0)
+        return np.asarray(error.cpu().numpy())
 
     def _local(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ x y and Σ y² of regressions with the common products that have the true gradient and residuals."""

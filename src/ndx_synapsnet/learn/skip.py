@@ -44,7 +44,7 @@ class LinearCurrent(CurrentSource):
     def forward(self, batch: Batch) -> Tensor:
         """See `CurrentSource.forward`."""
         inputs = torch.cat([batch.drive, batch.behavior, torch.ones_like(batch.activity[:, :1])], dim=1)
-        weights = torch.cat(self.session_parameters(batch.session), dim=1)  # (N, k + K + 1)
+        weights = torch.cat([*self.arrays(batch.session).values()], dim=1)  # (N, k + K + 1)
         current: Tensor = weights @ inputs
         return current
 
@@ -54,7 +54,8 @@ class LinearCurrent(CurrentSource):
 
     def arrays(self, session: int) -> dict[str, Tensor]:
         """Return the session's weights by name: ``loadings``, ``behavior``, ``intercept``."""
-        return dict(zip(("loadings", "behavior", "intercept"), self.session_parameters(session), strict=True))
+        names = ("loadings", "behavior", "intercept")
+        return {name: own for name, own in zip(names, self.session_parameters(session), strict=True)}  # noqa: C416
 
     def set(self, session: int, values: Mapping[str, Tensor]) -> None:
         """Give a session the weights that `arrays` names.

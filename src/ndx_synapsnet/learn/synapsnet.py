@@ -117,8 +117,10 @@ class SynapsNet(Forecaster):
     @torch.no_grad()
     def _start(self, session: int, fit: DriveFit | None) -> None:
         """Give a session the parameters of its linear model; none where another process holds it."""
-        self.decoder.readout.weight.zero_()
-        self.decoder.readout.bias.zero_()
+        readout = self.decoder.readout
+        assert isinstance(readout, nn.Linear)
+        readout.weight.zero_()
+        readout.bias.zero_()
         self.weights[session].zero_()
         if fit is None:
             return

@@ -20,6 +20,8 @@ from ..session import Neurons, Normalization
 #: The parts that hold windows, in time order.
 PARTS = ("train", "validation", "test")
 
+_NO_DRIVE = torch.empty(0)  # stands for a drive of as many samples as there are, and no components
+
 
 @dataclass(frozen=True)
 class WindowConfig:
@@ -75,11 +77,11 @@ class Batch:
     """Index of the session among those prepared together."""
     weight: Tensor | None = None
     """(B, L) of stretches: 1 where there is a target, 0 where a stretch ends early. None for windows."""
-    drive: Tensor = None  # type: ignore[assignment]
+    drive: Tensor = _NO_DRIVE
     """(B, k, W) or (B, k, S) latent shared drive as known at each of these samples; by default k is 0."""
 
     def __post_init__(self) -> None:
-        if self.drive is None:
+        if self.drive is _NO_DRIVE:
             object.__setattr__(self, "drive", self.activity[:, :0])
 
 
@@ -115,11 +117,11 @@ class Windows:
     part: its z-score is 0 throughout."""
     notes: tuple[str, ...]
     """What was done, one sentence each, for the report."""
-    drive: Tensor = None  # type: ignore[assignment]
+    drive: Tensor = _NO_DRIVE
     """(T, k) latent shared drive, estimated at each sample from that and earlier ones; by default k is 0."""
 
     def __post_init__(self) -> None:
-        if self.drive is None:
+        if self.drive is _NO_DRIVE:
             object.__setattr__(self, "drive", self.activity[:, :0])
 
     @property
