@@ -292,8 +292,9 @@ def test_how_models_are_trained_by_recipe() -> None:
     assert paper["neuprint_gru"].settings[0]["context"] == "window"
     assert paper["gru"].train == TrainConfig()
     assert paper["lfads"].train.gradient_clip == 200
-    windows = plan(ours, "default", seed=0, streams=False)
-    assert windows.settings[0]["context"] == "window"
+    windows, theirs = (plan(model, "default", seed=0, streams=False) for model in (ours, neuprint))
+    assert windows.settings[0]["context"] == theirs.settings[0]["context"] == "window"
+    assert theirs.train == windows.train  # as many steps, without stretches as with them
     assert (
         plan(Model("t", "T", "synapsnet", settings={"decoder": "transformer"}), "default", seed=0).windows.window == 5
     )
@@ -301,6 +302,13 @@ def test_how_models_are_trained_by_recipe() -> None:
     assert joint.train.min_steps == 3 * default["synapsnet"].train.min_steps
     exact = plan(ours, "default", seed=0, epochs=2).train
     assert (exact.epochs, exact.min_steps, exact.max_steps) == (2, 0, None)
+
+
+def test_as_in_the_papers_a_batch_has_32_targets_of_any_model() -> None:
+    windows = prepare([Simulated(NETWORK).load()[0]])
+    for name in BASELINES:
+        made = plan(rival(name), "paper", seed=0)
+        assert made.train.batch_size * made.build(windows).stretch == 32
 
 
 def test_every_row_of_every_study_can_be_built() -> None:
