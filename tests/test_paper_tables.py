@@ -21,7 +21,7 @@ from ndx_synapsnet.benchmark.paper.cells import Cell, finished, run_cell
 from ndx_synapsnet.benchmark.paper.figures import stars
 from ndx_synapsnet.benchmark.paper.layout import Layout, spread
 from ndx_synapsnet.benchmark.paper.models import Model, plan
-from ndx_synapsnet.benchmark.paper.results import Group, tabulate
+from ndx_synapsnet.benchmark.paper.results import Group, components, tabulate
 from ndx_synapsnet.benchmark.paper.run import Training, run
 from ndx_synapsnet.benchmark.paper.studies import STUDIES, SYNAPSNET, Study, rival, together
 from ndx_synapsnet.benchmark.paper.tasks import (
@@ -362,6 +362,34 @@ def test_ablations_are_compared_with_the_whole() -> None:
     entries = rows_of(tabulate(study, [group(values)]))
     assert [entries[key]["mse"]["best"] for key in "abc"] == [False, False, True]
     assert [entries[key]["mse"]["significant"] for key in "abc"] == [False, False, True]
+    # without the whole on all sessions nothing can be said, and what is better is no drop
+    found = tabulate(study, [group({**values, "a": [0.5, 0.61, 0.7, None]})])
+    assert not found["tests"]
+    assert not any(entry["mse"]["best"] for entry in rows_of(found).values())
+    entries = rows_of(tabulate(study, [group({**values, "a": values["c"], "c": values["a"]})]))
+    assert not any(entry["mse"]["best"] for entry in entries.values())
+
+
+def test_means_over_different_sessions_are_not_compared() -> None:
+    study = Study("s", "S", tuple(Model(key, key.upper(), "synapsnet") for key in "ab"))
+    found = tabulate(study, [group({"a": [0.5, 0.6, 0.7, None], "b": [None, 0.5, 0.6, 0.7]})])
+    assert not found["tests"]
+    assert not any(entry["mse"]["best"] for entry in rows_of(found).values())
+
+
+def test_components_are_compared_session_by_session() -> None:
+    study = Study("s", "S", (Model("a", "A", "synapsnet"), Model("b", "B", "synapsnet")))
+    made = group({"a": [0.5, 0.6, 0.7, None], "b": [None, 0.5, 0.6, 0.7]})
+    for outcomes in made.outcomes.values():
+        for j, outcome in enumerate(outcomes):
+            if not isinstance(outcome, str):
+                outcome[1]["components"] = outcome[1]["correlation"] * 3  # type: ignore[index]
+                if j:
+                    outcome[1]["traces"] = {"truth": [], "forecast": []}  # type: ignore[index]
+    (found,) = components(study, [made])
+    assert found["models"]["b"]["by_session"] == [[None] * 3, [0.5] * 3, [0.6] * 3, [0.7] * 3]
+    assert {key: model["example"]["session"] for key, model in found["models"].items()} == {"a": 1, "b": 1}
+    assert found["p"] == [0.0] * 3  # the same difference on both sessions that both have
 
 
 def test_a_table_as_markdown() -> None:

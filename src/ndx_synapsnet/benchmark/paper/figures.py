@@ -138,7 +138,7 @@ def _clouds(part: Any, group: Mapping[str, Any]) -> None:
         return
     for k, ax in enumerate(axes):
         ax.plot(model["example"]["truth"][k], model["example"]["forecast"][k], ".", color=BLUE, ms=2, alpha=0.4)
-        r = model["by_session"][0][k]
+        r = model["by_session"][model["example"]["session"]][k]
         ax.set_title(f"PC {k + 1}: r = {r:.2f}" if r is not None else f"PC {k + 1}", fontsize=9)
         ax.set_ylabel("forecast")
         ax.spines[["top", "right"]].set_visible(False)
