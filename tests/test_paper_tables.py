@@ -199,6 +199,30 @@ def test_a_model_that_fails_does_not_stop_the_others(
     assert len(count_cells) == 6  # what failed is tried again
 
 
+@pytest.mark.parametrize("study", ["table1", "figure2", "figure4", "figure6"])
+def test_where_every_fit_fails_the_reasons_are_left_and_no_picture(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(*arguments: Any, **settings: Any) -> Trained:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(cells, "train", failed)
+    found, tables = run(study, tasks(1), tmp_path, models=["synapsnet"])
+    assert "no memory left" in tables[0].markdown()
+    assert not list(tmp_path.glob("*.png"))
+    assert found == json.loads((tmp_path / f"{study}.json").read_text())
+
+
+def test_a_session_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    (task,) = tasks(2)
+    said: list[str] = []
+    again = [replace(task, sources=(*task.sources, task.sources[0]))]
+    found, _ = run("table1", again, tmp_path, models=CHEAP, say=said.append)
+    assert rows_of(found)["ar"]["mse"]["sessions"] == 2
+    assert not rows_of(found)["ar"]["failed"]
+    assert any("simulation 1 left out" in text for text in said)
+
+
 def test_windows_of_any_length_are_scored_on_the_same_samples(tmp_path: Path) -> None:
     found, _ = run("figure6", tasks(1), tmp_path, models=["neuprint_gru"], training=Training(epochs=1))
     records = [json.loads(path.read_text()) for path in (tmp_path / "cells").iterdir()]

@@ -22,20 +22,20 @@ def draw(results: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     results : mapping
-        What `run.run` returns.
+        What `run.run` returns. Where no model could be fitted to any session there is nothing to draw.
     """
     study = results["study"]
     if study == "figure2":
-        return {study: _components(results)}
+        return {study: _components(results)} if any(group["models"] for group in results["components"]) else {}
     if study == "figure4":
-        return {study: _currents(results["currents"])}
+        return {study: _currents(results["currents"])} if results["currents"] else {}
     if study == "figure5":
         recovery = results["recovery"]
         matrices = {f"{study}_matrices": _matrices(recovery["matrices"])} if recovery["matrices"] else {}
         return {**matrices, study: _recovery(recovery["models"])} if recovery["models"] else {}
-    if study in ("figure6", "figure7"):
-        return {study: _sweep(results)}
-    return {study: _dots(results)}
+    if not _panels(results):
+        return {}
+    return {study: _sweep(results) if study in ("figure6", "figure7") else _dots(results)}
 
 
 def _dots(results: Mapping[str, Any]) -> Any:
