@@ -213,6 +213,11 @@ def test_where_every_fit_fails_the_reasons_are_left_and_no_picture(
     assert found == json.loads((tmp_path / f"{study}.json").read_text())
 
 
+def test_components_of_too_few_neurons_are_told(tmp_path: Path) -> None:
+    _, tables = run("figure2", tasks(1, n_recorded=2), tmp_path, models=["synapsnet"], training=Training(epochs=1))
+    assert "2 neurons and 85 test samples have no 3 principal components" in tables[0].markdown()
+
+
 def test_a_session_that_is_named_twice_counts_once(tmp_path: Path) -> None:
     (task,) = tasks(2)
     said: list[str] = []
