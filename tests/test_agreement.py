@@ -88,6 +88,13 @@ def test_signs_that_differ_are_counted():
     assert found.sign_chance == pytest.approx(4 / 6 * 3 / 6 + 2 / 6 * 3 / 6)
 
 
+def test_signs_are_compared_where_both_are_strong():
+    a = np.array([[0, 9.0, 1], [2, 0, 3], [4, 5, 0]])
+    b = np.array([[0, -0.1, -5], [3, 0, 2], [1, -1, 0]])  # products -.9 -5 6 6 4 -5
+    found = compare_matrices(a, b, strongest=1 / 3, permutations=1)
+    assert (found.sign_pairs, found.sign_agreement) == (2, 1.0)
+
+
 def test_overlap_of_given_edges_by_hand():
     edges = (mask((0, 1), (1, 2), (0, 0)), mask((0, 1), (2, 0), (2, 1)))
     found = compare_matrices(A, B, edges=edges, permutations=2000)
@@ -130,11 +137,13 @@ def test_p_is_never_zero_and_the_same_for_the_same_seed():
     assert not np.array_equal(permutation_test(a, a, permutations=99, seed=1).null, found.null)
 
 
-def test_a_permutation_that_changes_nothing_counts():
-    """All neurons but two are alike: half of the permutations give the same matrix, up to rounding."""
-    a = np.full((3, 3), 0.1)
-    a[0, 1] = a[1, 0] = 0.7
-    assert permutation_test(a, a, permutations=3000).p == pytest.approx(1 / 3, abs=0.03)
+def test_permutations_that_give_the_same_r_count_despite_rounding():
+    """A ring is the same when turned: 5 of the 120 permutations give the observed r, the others less."""
+    rng = np.random.default_rng(2)
+    step = (np.arange(5)[:, None] - np.arange(5)) % 5
+    ring = np.array([0, *rng.normal(size=4)])[step]
+    found = permutation_test(ring, ring + 0.05 * rng.normal(size=(5, 5)), permutations=4000)
+    assert found.p == pytest.approx(5 / 120, abs=0.012)
 
 
 def test_strong_neurons_in_common_do_not_fool_the_test():

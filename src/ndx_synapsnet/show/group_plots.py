@@ -32,7 +32,7 @@ def draw_groups(found: GroupConnectivity, *, edges: str) -> Figure:
     left, right = figure.subplots(1, 2)
     limit = float(np.nanmax(np.abs(found.mean), initial=0.0)) or 1.0
     _cells(figure, left, found, found.mean, "mean weight", {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit})
-    _cells(figure, right, found, found.edge_share, f"share of {edges}", {"cmap": "cividis", "vmin": 0.0})
+    _cells(figure, right, found, found.edge_share, f"share that are edges\n({edges})", {"cmap": "cividis", "vmin": 0.0})
     return figure
 
 
@@ -74,7 +74,7 @@ def draw_distance(found: DistanceConnectivity, *, edges: str) -> Figure:
     panels = (
         ("mean weight", found.mean, found.standard_error, BLUE),
         ("mean |weight|", found.mean_absolute, found.mean_absolute_error, ORANGE),
-        (f"share of {edges}", found.edge_share, None, GREY),
+        (f"share that are edges\n({edges})", found.edge_share, None, GREY),
     )
     for ax, (title, values, error, colour) in zip(axes, panels, strict=True):
         bars = None if error is None else error[known]
