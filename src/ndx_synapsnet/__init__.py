@@ -30,7 +30,7 @@ __getattr__, _, _names = lazy_loader.attach(
         "nwb.results": ["read_result", "write_result"],
         "session": ["FitResult", "Neurons", "Session"],
         "show.graphs": ["to_networkx"],
-        "simulate": ["PaperNetworkConfig", "simulate_paper_network"],
+        "simulate": ["SIMULATORS", "PaperNetworkConfig", "simulate_paper_network"],
     },
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EndedElsewhereError, InputError
-from . import benchmark, cache, compare, convert, demo, export, fit, groups, inspect, plot, show
+from . import benchmark, cache, compare, convert, demo, export, fit, groups, inspect, plot, show, simulate
 
 # Before torch is loaded: its idle threads should sleep. By default they spin, and a fit beside another busy program
 # then takes several times as long.
@@ -57,6 +57,7 @@ for verb in (
     export.export,
     cache.cache,
     convert.convert,
+    simulate.simulate,
     benchmark.benchmark,
 ):
     main.add_command(verb)
