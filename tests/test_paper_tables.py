@@ -21,7 +21,7 @@ from ndx_synapsnet.benchmark.paper.cells import Cell, finished, run_cell
 from ndx_synapsnet.benchmark.paper.figures import stars
 from ndx_synapsnet.benchmark.paper.layout import Layout, spread
 from ndx_synapsnet.benchmark.paper.models import Model, plan
-from ndx_synapsnet.benchmark.paper.results import Group, tabulate
+from ndx_synapsnet.benchmark.paper.results import Group, components, tabulate
 from ndx_synapsnet.benchmark.paper.run import Training, run
 from ndx_synapsnet.benchmark.paper.studies import STUDIES, SYNAPSNET, Study, rival, together
 from ndx_synapsnet.benchmark.paper.tasks import (
@@ -199,6 +199,35 @@ def test_a_model_that_fails_does_not_stop_the_others(
     assert len(count_cells) == 6  # what failed is tried again
 
 
+@pytest.mark.parametrize("study", ["table1", "figure2", "figure4", "figure6"])
+def test_where_every_fit_fails_the_reasons_are_left_and_no_picture(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(*arguments: Any, **settings: Any) -> Trained:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(cells, "train", failed)
+    found, tables = run(study, tasks(1), tmp_path, models=["synapsnet"])
+    assert "no memory left" in tables[0].markdown()
+    assert not list(tmp_path.glob("*.png"))
+    assert found == json.loads((tmp_path / f"{study}.json").read_text())
+
+
+def test_components_of_too_few_neurons_are_told(tmp_path: Path) -> None:
+    _, tables = run("figure2", tasks(1, n_recorded=2), tmp_path, models=["synapsnet"], training=Training(epochs=1))
+    assert "2 neurons and 85 test samples have no 3 principal components" in tables[0].markdown()
+
+
+def test_a_session_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    (task,) = tasks(2)
+    said: list[str] = []
+    again = [replace(task, sources=(*task.sources, task.sources[0]))]
+    found, _ = run("table1", again, tmp_path, models=CHEAP, say=said.append)
+    assert rows_of(found)["ar"]["mse"]["sessions"] == 2
+    assert not rows_of(found)["ar"]["failed"]
+    assert any("simulation 1 left out" in text for text in said)
+
+
 def test_windows_of_any_length_are_scored_on_the_same_samples(tmp_path: Path) -> None:
     found, _ = run("figure6", tasks(1), tmp_path, models=["neuprint_gru"], training=Training(epochs=1))
     records = [json.loads(path.read_text()) for path in (tmp_path / "cells").iterdir()]
@@ -292,8 +321,9 @@ def test_how_models_are_trained_by_recipe() -> None:
     assert paper["neuprint_gru"].settings[0]["context"] == "window"
     assert paper["gru"].train == TrainConfig()
     assert paper["lfads"].train.gradient_clip == 200
-    windows = plan(ours, "default", seed=0, streams=False)
-    assert windows.settings[0]["context"] == "window"
+    windows, theirs = (plan(model, "default", seed=0, streams=False) for model in (ours, neuprint))
+    assert windows.settings[0]["context"] == theirs.settings[0]["context"] == "window"
+    assert theirs.train == windows.train  # as many steps, without stretches as with them
     assert (
         plan(Model("t", "T", "synapsnet", settings={"decoder": "transformer"}), "default", seed=0).windows.window == 5
     )
@@ -301,6 +331,13 @@ def test_how_models_are_trained_by_recipe() -> None:
     assert joint.train.min_steps == 3 * default["synapsnet"].train.min_steps
     exact = plan(ours, "default", seed=0, epochs=2).train
     assert (exact.epochs, exact.min_steps, exact.max_steps) == (2, 0, None)
+
+
+def test_as_in_the_papers_a_batch_has_32_targets_of_any_model() -> None:
+    windows = prepare([Simulated(NETWORK).load()[0]])
+    for name in BASELINES:
+        made = plan(rival(name), "paper", seed=0)
+        assert made.train.batch_size * made.build(windows).stretch == 32
 
 
 def test_every_row_of_every_study_can_be_built() -> None:
@@ -354,6 +391,34 @@ def test_ablations_are_compared_with_the_whole() -> None:
     entries = rows_of(tabulate(study, [group(values)]))
     assert [entries[key]["mse"]["best"] for key in "abc"] == [False, False, True]
     assert [entries[key]["mse"]["significant"] for key in "abc"] == [False, False, True]
+    # without the whole on all sessions nothing can be said, and what is better is no drop
+    found = tabulate(study, [group({**values, "a": [0.5, 0.61, 0.7, None]})])
+    assert not found["tests"]
+    assert not any(entry["mse"]["best"] for entry in rows_of(found).values())
+    entries = rows_of(tabulate(study, [group({**values, "a": values["c"], "c": values["a"]})]))
+    assert not any(entry["mse"]["best"] for entry in entries.values())
+
+
+def test_means_over_different_sessions_are_not_compared() -> None:
+    study = Study("s", "S", tuple(Model(key, key.upper(), "synapsnet") for key in "ab"))
+    found = tabulate(study, [group({"a": [0.5, 0.6, 0.7, None], "b": [None, 0.5, 0.6, 0.7]})])
+    assert not found["tests"]
+    assert not any(entry["mse"]["best"] for entry in rows_of(found).values())
+
+
+def test_components_are_compared_session_by_session() -> None:
+    study = Study("s", "S", (Model("a", "A", "synapsnet"), Model("b", "B", "synapsnet")))
+    made = group({"a": [0.5, 0.6, 0.7, None], "b": [None, 0.5, 0.6, 0.7]})
+    for outcomes in made.outcomes.values():
+        for j, outcome in enumerate(outcomes):
+            if not isinstance(outcome, str):
+                outcome[1]["components"] = outcome[1]["correlation"] * 3  # type: ignore[index]
+                if j:
+                    outcome[1]["traces"] = {"truth": [], "forecast": []}  # type: ignore[index]
+    (found,) = components(study, [made])
+    assert found["models"]["b"]["by_session"] == [[None] * 3, [0.5] * 3, [0.6] * 3, [0.7] * 3]
+    assert {key: model["example"]["session"] for key, model in found["models"].items()} == {"a": 1, "b": 1}
+    assert found["p"] == [0.0] * 3  # the same difference on both sessions that both have
 
 
 def test_a_table_as_markdown() -> None:

@@ -23,12 +23,13 @@ __getattr__, _, _names = lazy_loader.attach(
     submod_attrs={
         "errors": ["InputError"],
         "experiment": ["ExperimentConfig", "fit", "load_config", "predict"],
-        "metrics": ["lagged_correlation", "recovery"],
+        "metrics": ["compare_matrices", "lagged_correlation", "recovery"],
         "nwb.original": ["read_original"],
         "nwb.readers": ["ReadConfig", "inspect", "read_session"],
         "nwb.recording": ["write_recording"],
         "nwb.results": ["read_result", "write_result"],
         "session": ["FitResult", "Neurons", "Session"],
+        "show.graphs": ["to_networkx"],
         "simulate": ["SIMULATORS", "PaperNetworkConfig", "simulate_paper_network"],
     },
 )

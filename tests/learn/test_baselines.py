@@ -26,7 +26,7 @@ SMALL: dict[str, dict] = {
         **dict.fromkeys(("generator", "encoder", "controller"), 24),
         **{"factors": 8, "inferred_inputs": 8, "l2_weight": 50.0},
     },
-    "graph_wavenet": {"residual": 8, "dilation": 8, "skip": 16, "end": 32},
+    "graph_wavenet": {"residual": 8, "dilation": 8, "skip": 16, "end": 32, "stretch": 8},
     "curbd": {"runs": 5, "free_runs": 1, "max_samples": 100},
 }
 # Without these it has not enough parameters, or is not free to use them.

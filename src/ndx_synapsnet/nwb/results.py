@@ -259,6 +259,11 @@ def _matrix_name(key: str) -> str:
     return _PREFIX + key if key in _PARTS or key.startswith(_PREFIX) else key
 
 
+def key_of(name: str) -> str:
+    """Return the name in `FitResult.connectivity` of the matrix that is called `name` in a file."""
+    return name.removeprefix(_PREFIX)
+
+
 def _observed(nwbfile: NWBFile, result: FitResult) -> TimeSeries | None:
     """Return the series that the activity was read from, if it is exactly one and lies in this file."""
     series = (result.provenance.get("source") or {}).get("series") or []
@@ -283,7 +288,7 @@ def _read_fit(fit: SynapsNetFit, modality: Modality, *, where: str) -> FitResult
             modality=modality,
             embeddings=read_embeddings(fit.neurons),
             connectivity={
-                name.removeprefix(_PREFIX): read_matrix(node, n, where=f"{where}/{name}")
+                key_of(name): read_matrix(node, n, where=f"{where}/{name}")
                 for name, node in fit.functional_connectivitys.items()
             },
             forecast=read_forecast(fit, n, where=where),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import lagged_correlation
-from ..session import SPLITS, FitResult, Session
+from ..session import SPLITS, FitResult, Neurons, Session
 
 #: Names under which predictors appear in pictures and tables.
 PREDICTOR_NAMES = {
@@ -65,14 +65,14 @@ class ScoreRow:
     """Neurons whose correlation is undefined, because the trace or its forecast is constant."""
 
 
-def order_by_group(result: FitResult) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int], ...]]:
+def order_neurons(neurons: Neurons) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int], ...]]:
     """Return the order of the neurons by region (else cell type), and the groups' places in it.
 
     Neurons keep their order within a group. Labels that make no groups one could see (one for all, or about one a
     neuron) are passed over; without any, the order is the file's.
     """
-    n = len(result.neurons)
-    candidates = (result.neurons.region, result.neurons.cell_type)
+    n = len(neurons)
+    candidates = (neurons.region, neurons.cell_type)
     usable = [c for c in candidates if c is not None and 2 <= len(np.unique(c)) <= min(n // 2, _MOST_GROUPS)]
     if not usable:
         return np.arange(n), ()
@@ -112,7 +112,7 @@ def connectivity_view(
     others : mapping, optional
         Further [target, source] matrices by title, such as the true wiring.
     """
-    order, groups = order_by_group(result)
+    order, groups = order_neurons(result.neurons)
     panels: dict[str, NDArray[np.floating]] = {"SynapsNet connectivity": result.connectivity["effective"].weights}
     if session is not None:
         # on the training part, which is what the connectivity was learned from

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import missing_extra
+from ..errors import InputError, missing_extra
 from ..session import FitResult, Session
 from .compute import PREDICTOR_NAMES, MatrixView, TraceView, best_epoch, connectivity_view, trace_view
 
@@ -52,21 +52,28 @@ def draw_matrices(view: MatrixView) -> Figure:
     figure = new_figure(4.3 * columns, 4.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, title, matrix in zip(axes, view.titles, view.matrices, strict=False):
-        limit = _limit(matrix)
-        image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        figure.colorbar(image, ax=ax, shrink=0.75)
-        ax.set(title=title, xlabel="source neuron", ylabel="target neuron")
-        for _, _, last in view.groups[:-1]:
-            ax.axhline(last - 0.5, color="black", lw=0.5)
-            ax.axvline(last - 0.5, color="black", lw=0.5)
-        if view.groups:
-            centres = [(first + last - 1) / 2 for _, first, last in view.groups]
-            names = [name for name, _, _ in view.groups]
-            ax.set_xticks(centres, names, rotation=45, ha="right")
-            ax.set_yticks(centres, names)
+        draw_matrix(figure, ax, title, matrix, view.groups)
     for ax in axes[k:]:
         ax.set_axis_off()
     return figure
+
+
+def draw_matrix(
+    figure: Figure, ax: Any, title: str, matrix: NDArray[np.float64], groups: tuple[tuple[str, int, int], ...] = ()
+) -> None:
+    """Draw one square matrix [target, source] into `ax`, its groups of neurons marked (see `MatrixView`)."""
+    limit = _limit(matrix)
+    image = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    figure.colorbar(image, ax=ax, shrink=0.75)
+    ax.set(title=title, xlabel="source neuron", ylabel="target neuron")
+    for _, _, last in groups[:-1]:
+        ax.axhline(last - 0.5, color="black", lw=0.5)
+        ax.axvline(last - 0.5, color="black", lw=0.5)
+    if groups:
+        centres = [(first + last - 1) / 2 for _, first, last in groups]
+        names = [name for name, _, _ in groups]
+        ax.set_xticks(centres, names, rotation=45, ha="right")
+        ax.set_yticks(centres, names)
 
 
 def draw_traces(view: TraceView) -> Figure:
@@ -200,3 +207,19 @@ def save_figures(figures: dict[str, Any], folder: Path) -> list[Path]:
         figure.savefig(path, dpi=120)
         paths.append(path)
     return paths
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write one figure, in the format that the ending of `path` names.
+
+    Raises
+    ------
+    InputError
+        If matplotlib knows no such format, or the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except ValueError as error:  # its message lists the formats
+        raise InputError(str(error), where=str(path)) from error
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror or error})", where=str(path)) from error

@@ -21,7 +21,12 @@ Link = Literal["softplus", "exp"]
 
 @dataclass(frozen=True)
 class CoupledGLMConfig(NetworkConfig):
-    """A network whose rates are a known function of all spikes in the last samples."""
+    """A network whose rates are a known function of all spikes in the last samples.
+
+    With these constants (300 neurons, 20,000 samples, seed 0) rates are 2.1 to 13.2 Hz (2nd to 98th percentile, mean
+    6.5). Of the wiring among 100 the lag-1 correlation recovers r of 0.54, ridge VAR 0.73, and 0.82 if it is shown all
+    neurons and inputs. Ridge VAR forecasts with r of 0.25, the true rates with 0.40.
+    """
 
     link: Link = "softplus"
     """From drive u to rate (spikes a sample): ln(1 + exp(s u)) / s with s the `sharpness`, or exp(u)."""

@@ -202,6 +202,9 @@ def _score(
         "mse": plain(scores.mse),
     }
     if extras & {"components", "traces"}:
+        if min(measured.shape) < _COMPONENTS:
+            sizes = f"{measured.shape[1]} neurons and {len(measured)} test samples"
+            raise InputError(f"{sizes} have no {_COMPONENTS} principal components", where=session.label)
         components = principal_components(forecast, measured, _COMPONENTS)
         found["components"] = plain(components.correlation)
         if "traces" in extras:

@@ -22,20 +22,20 @@ def draw(results: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     results : mapping
-        What `run.run` returns.
+        What `run.run` returns. Where no model could be fitted to any session there is nothing to draw.
     """
     study = results["study"]
     if study == "figure2":
-        return {study: _components(results)}
+        return {study: _components(results)} if any(group["models"] for group in results["components"]) else {}
     if study == "figure4":
-        return {study: _currents(results["currents"])}
+        return {study: _currents(results["currents"])} if results["currents"] else {}
     if study == "figure5":
         recovery = results["recovery"]
         matrices = {f"{study}_matrices": _matrices(recovery["matrices"])} if recovery["matrices"] else {}
         return {**matrices, study: _recovery(recovery["models"])} if recovery["models"] else {}
-    if study in ("figure6", "figure7"):
-        return {study: _sweep(results)}
-    return {study: _dots(results)}
+    if not _panels(results):
+        return {}
+    return {study: _sweep(results) if study in ("figure6", "figure7") else _dots(results)}
 
 
 def _dots(results: Mapping[str, Any]) -> Any:
@@ -138,7 +138,7 @@ def _clouds(part: Any, group: Mapping[str, Any]) -> None:
         return
     for k, ax in enumerate(axes):
         ax.plot(model["example"]["truth"][k], model["example"]["forecast"][k], ".", color=BLUE, ms=2, alpha=0.4)
-        r = model["by_session"][0][k]
+        r = model["by_session"][model["example"]["session"]][k]
         ax.set_title(f"PC {k + 1}: r = {r:.2f}" if r is not None else f"PC {k + 1}", fontsize=9)
         ax.set_ylabel("forecast")
         ax.spines[["top", "right"]].set_visible(False)

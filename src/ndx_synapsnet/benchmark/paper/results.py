@@ -133,16 +133,18 @@ def _entry(outcomes: Sequence[Outcome], group: Group) -> dict[str, Any]:
 def _mark(rows: Sequence[dict[str, Any]], task: str, measure: str, mark: str) -> list[PairedTest]:
     """Mark the best of some rows, or the largest drop below the first, and what differs significantly.
 
-    Only rows that have all sessions are compared.
+    Only rows that have all sessions are compared, those that any row has.
     """
     entries = {row["key"]: row["tasks"][task][measure] for row in rows if measure in row["tasks"][task]}
-    most = max((entry["sessions"] for entry in entries.values()), default=0)
-    entries = {key: entry for key, entry in entries.items() if entry["sessions"] == most and most}
-    if len(entries) < 2:
+    held = {key: {j for j, value in enumerate(entry["by_session"]) if value is not None}
+            for key, entry in entries.items()}  # fmt: skip
+    every = set().union(*held.values())
+    entries = {key: entry for key, entry in entries.items() if held[key] == every and every}
+    if len(entries) < 2 or (mark == "drop" and rows[0]["key"] not in entries):
         return []
     sign = 1 if measure == "correlation" else -1
     ranked = sorted(entries, key=lambda key: -sign * entries[key]["mean"])
-    first = ranked[0] if mark == "best" else next(iter(entries))
+    first = ranked[0] if mark == "best" else rows[0]["key"]
     values = {
         key: [np.nan if value is None else value for value in entry["by_session"]] for key, entry in entries.items()
     }
@@ -152,7 +154,8 @@ def _mark(rows: Sequence[dict[str, Any]], task: str, measure: str, mark: str) ->
         entries[first]["best"] = True
         entries[first]["significant"] = ranked[1] in significant
     else:
-        entries[next(key for key in reversed(ranked) if key != first)]["best"] = True
+        if ranked[-1] != first:  # otherwise nothing drops below it
+            entries[ranked[-1]]["best"] = True
         for key in significant:
             entries[key]["significant"] = True
     return tests
@@ -177,21 +180,26 @@ def to_scores(record: Mapping[str, Any]) -> Scores:
 def components(study: Study, groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Return for figure 2, by group and model: correlations of components (S, 3), and an example session's course.
 
-    ``p`` is by component, between two models; empty where there is no test.
+    All models have a row for each session, empty where one failed. ``p`` is by component, between two models; empty
+    where there is no test.
     """
     found = []
     for group in groups:
         models = {}
         for model in study.models:
-            records = [each[1] for each in group.outcomes.get(model.key, ()) if not isinstance(each, str)]
+            outcomes = group.outcomes.get(model.key, ())
+            records = {j: each[1] for j, each in enumerate(outcomes) if not isinstance(each, str)}
             if records:
-                values = np.array([[np.nan if r is None else r for r in record["components"]] for record in records])
+                values = np.full((len(outcomes), len(next(iter(records.values()))["components"])), np.nan)
+                for j, record in records.items():
+                    values[j] = [np.nan if r is None else r for r in record["components"]]
+                example = next((j for j, record in records.items() if "traces" in record), None)
                 models[model.key] = {
                     "title": model.title,
                     "by_session": plain(values),
                     "mean": [summarize(column).mean for column in values.T],
                     "sem": [summarize(column).sem for column in values.T],
-                    "example": next((record["traces"] for record in records if "traces" in record), None),
+                    "example": None if example is None else {"session": example, **records[example]["traces"]},
                 }
         found.append({"modality": group.modality, "task": group.task, "models": models, "p": _by_component(models)})
     return found
@@ -199,7 +207,7 @@ def components(study: Study, groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 def _by_component(models: Mapping[str, Any]) -> list[float | None]:
     """Return for each component p of a paired t-test between two models, corrected for the components."""
-    if len(models) != 2 or len({len(model["by_session"]) for model in models.values()}) > 1:
+    if len(models) != 2:
         return []
     own, other = (np.array(model["by_session"], float) for model in models.values())
     tests = [compare_models({"own": a, "other": b}) for a, b in zip(own.T, other.T, strict=True)]

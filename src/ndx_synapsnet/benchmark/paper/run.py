@@ -133,13 +133,21 @@ def _study(name: str, models: Sequence[str], recipe: str) -> tuple[Study, Experi
 def _examined(tasks: Sequence[Task], base: ExperimentConfig, longest: int, say: Say) -> dict[Key, list[Facts]]:
     """Read all sessions and return what is known of them, by modality and task.
 
-    One that cannot be read has the modality of the first that can, of its own task if there is one.
+    One that cannot be read has the modality of the first that can, of its own task if there is one. One that is there
+    already, under whatever name, is left out: means and tests would take it for another animal's.
     """
     windows = replace(base.windows, window=longest)
     found: list[Facts] = []
     for task in tasks:
+        held: dict[str, str] = {}
         for source in task.sources:
-            found.append(facts := examine(task.name, source, windows))
+            facts = examine(task.name, source, windows)
+            if facts.digest in held:
+                say(f"{task.name}, {source.name} left out: it holds the same as {held[facts.digest]}")
+                continue
+            if facts.digest:
+                held[facts.digest] = source.name
+            found.append(facts)
             size = f"{facts.neurons} neurons x {facts.samples} samples of {facts.kind}"
             say(f"{task.name}, {source.name}: " + (f"FAILED: {facts.failed}" if facts.failed else size))
     known = [facts for facts in found if facts.modality]

@@ -54,9 +54,9 @@ class GraphWaveNetConfig:
     """Steps of the diffusion."""
     dropout: float = 0.3
     """On each graph convolution's output."""
-    stretch: int = 8
+    stretch: int = 1
     """L, neighbouring targets in a row of a batch; 1 for windows. It changes no forecast, only which targets a training
-    batch has: neighbours cost a third of what as many windows cost, and teach as much."""
+    batch has: of 8, neighbours cost a third of what as many windows cost, and teach as much."""
 
     def __post_init__(self) -> None:
         for name in ("residual", "dilation", "skip", "end", "blocks", "layers", "rank", "order", "stretch"):
