@@ -10,7 +10,7 @@ import torch
 from population import noise_session
 
 from ndx_synapsnet.learn import drive
-from ndx_synapsnet.learn.drive import DriveConfig, DriveFilter, fit_drive
+from ndx_synapsnet.learn.drive import DriveConfig, DriveFilter, fit_drive, with_drive
 from ndx_synapsnet.learn.linear import ARVAR
 from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.windows import WindowConfig
@@ -92,7 +92,7 @@ def test_nothing_to_gain_means_a_forecast_as_good_as_least_squares(found):
     var.solve([windows])
     fit = fit_drive(windows, DriveConfig(components=0, deflations=(1,)))
     indices = windows.targets["test"]
-    ours = fit.forecast(windows, indices, fit.filter().series(windows)).numpy()
+    ours = fit.forecast(with_drive(windows, fit.filter()), indices).numpy()
     theirs = var.predict(windows.batch(indices)).numpy()
     truth = windows.truth(indices)
     assert np.mean((ours - truth) ** 2) < np.mean((theirs - truth) ** 2)

@@ -1,20 +1,21 @@
 """Hidden drive that many neurons share, estimated together with who drives whom: the linear stage of the model.
 
-    z(t+1) = A z(t) + O h(t) + D b(t) + c + C v(t) + e        v(t) = Φ v(t-1) + w
+    z(t+1) = A u(t) + O h(t) + D b(t) + c + C v(t) + e        v(t) = Φ v(t-1) + w        u(t) = z(t) - γ z(t-1)
 
 Neurons that nobody recorded, arousal and task variables move many neurons at once. A regression takes what they cause
 for coupling among the recorded ones, the more surely the longer the recording is; in simulated networks this, and not
 noise, is most of the error of a connectivity matrix. Here v is estimated like the rest, by expectation maximisation
 (Shumway and Stoffer 1982; Ghahramani and Hinton 1996): given A, v by Kalman smoothing; given v and how sure one is of
 it, A by empirical-Bayes shrinkage (`shrinkage`) and all else by least squares. Components are added one at a time while
-they improve the forecast of the validation windows. Behaviour is shrunk as coupling is, hidden drive is not.
+they improve the forecast of the validation windows. Behaviour is shrunk as coupling is, hidden drive is not. What
+neurons send is their activity (γ = 0) or, where that forecasts better, what is new in it (`deconvolution`).
 
 Letters: N neurons, K behaviours, k components, W window, T samples; z and b z-scored; h own samples W to 2 back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .coordinate_descent import CoupledDesign, to_array
+from .deconvolution import estimate_decay, with_sources
 from .kalman import Array, Stationary, filter_series, run_recursion, smooth_series, stationary
 from .moments import Moments, gather_moments
 from .shrinkage import Posterior, Prior, shrink_coupled
@@ -41,6 +43,9 @@ _LEAST_NOISE = 1e-6
 class DriveConfig:
     """How the linear stage is fitted."""
 
+    deconvolve: bool | None = None
+    """Whether neurons send what is new in their activity, not the activity; None: whichever has the lower validation
+    MSE."""
     components: int | None = None
     """k, hidden series; None: as many as improve the validation MSE, up to `most`."""
     most: int = 6
@@ -77,8 +82,8 @@ class DriveConfig:
 class DriveFilter:
     """The hidden drive as a recursion of the data alone, so that it can be kept and run on any recording.
 
-    s(t) = M s(t-1) + K z(t) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say of v(t),
-    which acts on z(t+1).
+    s(t) = M s(t-1) + K z(t) - L_1 u(t-1) - Σ_l L_l z(t-l) - B b(t-1) - a,  f(t) = Φ s(t): what all samples up to t say
+    of v(t), which acts on z(t+1).
     """
 
     transition: Array
@@ -93,6 +98,8 @@ class DriveFilter:
     """(k, K) B."""
     offset: Array
     """(k,) a."""
+    decay: Array
+    """(N,) γ: what neurons send is u(t) = z(t) - γ z(t-1)."""
 
     @property
     def components(self) -> int:
@@ -105,7 +112,8 @@ class DriveFilter:
         A sample is taken note of if the W before it are valid and of its own part and segment; elsewhere, as after a
         gap, the series is carried on by Φ.
         """
-        added, observed = _gathered(windows, self._added, self.components)
+        windows = with_sources(windows, self.decay)
+        added, observed = _gathered(windows, self.added, self.components)
         states = run_recursion(self.transition, self.recursion, added, observed)
         return torch.from_numpy(states @ self.transition.T).to(windows.device, windows.dtype)
 
@@ -127,18 +135,19 @@ class DriveFilter:
             raise ValueError(f"the hidden drive lacks {', '.join(missing)}")
         found = cls(**{name: np.asarray(arrays[name], np.float64) for name in names})
         k, n = (*found.gain.shape, 0)[:2]
-        shapes = {"transition": (k, k), "recursion": (k, k), "gain": (k, n), "offset": (k,)}
+        shapes = {"transition": (k, k), "recursion": (k, k), "gain": (k, n), "offset": (k,), "decay": (n,)}
         fits = all(getattr(found, name).shape == shape for name, shape in shapes.items())
         fits &= found.history.ndim == 3 and found.history.shape[1:] == (k, n) and found.behavior.shape[:1] == (k,)
         if not (fits and found.behavior.ndim == 2):
             raise ValueError("the arrays of the hidden drive do not fit together")
         return found
 
-    def _added(self, windows: Windows, samples: Tensor) -> Array:
+    def added(self, windows: Windows, samples: Tensor) -> Array:
+        """Return what `samples` (n,) add to s, (n, k); `windows` with its sources."""
         last = samples - 1
         added = windows.activity.index_select(0, samples).double() @ torch.from_numpy(self.gain.T).to(windows.device)
         for lag, weights in enumerate(self.history, start=1):
-            past = windows.activity.index_select(0, samples - lag).double()
+            past = (windows.sources if lag == 1 else windows.activity).index_select(0, samples - lag).double()
             added -= past @ torch.from_numpy(weights.T.copy()).to(windows.device)
         behavior = windows.behavior.index_select(0, last).double()
         added -= behavior @ torch.from_numpy(self.behavior.T.copy()).to(windows.device)
@@ -149,8 +158,10 @@ class DriveFilter:
 class DriveFit:
     """The linear stage of one session. All in z-scored units."""
 
+    decay: Array
+    """(N,) γ, 0 where the activity itself is sent."""
     weights: Array
-    """(N, N) A [target, source], the neuron's own last sample on the diagonal."""
+    """(N, N) A [target, source], on the diagonal of the neuron's own u."""
     own: Array
     """(N, W - 1) O, on a neuron's own older samples, oldest first."""
     behavior: Array
@@ -187,6 +198,7 @@ class DriveFit:
             history=np.stack([gain @ self.weights, *(gain * column for column in self.own.T[::-1])]),
             behavior=gain @ self.behavior,
             offset=gain @ self.intercept,
+            decay=self.decay,
         )
 
     def steps(self) -> tuple[Stationary, Array]:
@@ -206,11 +218,13 @@ class DriveFit:
             How unsure each value is.
         """
         steps, _ = self.steps()
-        added, observed = _gathered(windows, self.filter()._added, self.components)
+        windows = with_sources(windows, self.decay)
+        added, observed = _gathered(windows, self.filter().added, self.components)
         return smooth_series(steps, filter_series(steps, added, observed)), steps.smoothed
 
-    def forecast(self, windows: Windows, samples: Tensor, series: Tensor) -> Tensor:
-        """Forecast `samples` (n,) from the samples before them, (n, N); `series` (T, k) as `DriveFilter.series`."""
+    def forecast(self, windows: Windows, samples: Tensor) -> Tensor:
+        """Forecast `samples` (n,) from the samples before them, (n, N); `windows` as `with_drive` returns it."""
+        series = windows.drive
         return _expected(self, windows, samples) + series.index_select(0, samples - 1).to(windows.dtype) @ _tensor(
             self.loadings.T, windows
         )
@@ -227,15 +241,12 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
         How.
     """
     config = config or DriveConfig()
-    moments = gather_moments(windows, "train", population=True, first=2)
-    fit = _without_drive(windows, moments, config.deflations[0])
-    losses = [_validation_mse(windows, fit)]
-    for deflation in config.deflations[1:]:
-        tried = _without_drive(windows, moments, deflation)
-        loss = _validation_mse(windows, tried)
-        if not loss < losses[0]:
-            break
-        fit, losses = tried, [loss]
+    nothing = np.zeros(windows.n_neurons)
+    decays = {False: [nothing], True: [estimate_decay(windows)], None: [nothing, estimate_decay(windows)]}
+    tried = [_without_drive(windows, decay, config.deflations) for decay in decays[config.deconvolve]]
+    fit, moments = min(tried, key=lambda each: each[0].validation_mse[0])
+    windows = with_sources(windows, fit.decay)
+    losses = [*fit.validation_mse]
     wanted = config.most if config.components is None else config.components
     while fit.components < min(wanted, windows.n_neurons - 1):
         grown = _add_component(windows, fit)
@@ -253,20 +264,32 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
 
 
 def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
-    """Return the session with the causal series of its hidden drive attached."""
+    """Return the session with what neurons send and the causal series of its hidden drive attached."""
+    windows = with_sources(windows, drive.decay)
     return replace(windows, drive=drive.series(windows))
 
 
-def _without_drive(windows: Windows, moments: Moments, deflation: float) -> DriveFit:
+def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) -> tuple[DriveFit, Moments]:
+    """Return the best fit without hidden drive, and the moments behind it."""
+    windows = with_sources(windows, decay)
+    moments = gather_moments(windows, "train", population=True, first=2, sources=windows.sources)
     n, k = windows.n_neurons, 0
     nothing = np.zeros((n, n + windows.n_behaviors))
-    start = DriveFit(
-        weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)), behavior=np.zeros((n, windows.n_behaviors)),
-        intercept=np.zeros(n), loadings=np.zeros((n, k)), noise=np.ones(n), transition=np.zeros((k, k)),
-        innovation=np.zeros((k, k)), deflation=deflation, validation_mse=(),
-        posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
-    )  # fmt: skip
-    return _maximise(windows, moments, start, np.zeros((len(windows.activity), 0)), np.zeros((0, 0)), 30)
+    best: DriveFit | None = None
+    for deflation in deflations:
+        start = DriveFit(
+            decay=decay, weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)),
+            behavior=np.zeros((n, windows.n_behaviors)), intercept=np.zeros(n), loadings=np.zeros((n, k)),
+            noise=np.ones(n), transition=np.zeros((k, k)), innovation=np.zeros((k, k)), deflation=deflation,
+            validation_mse=(), posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
+        )  # fmt: skip
+        fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), 30)
+        fit = replace(fit, validation_mse=(_validation_mse(windows, fit),))
+        if best is not None and not fit.validation_mse < best.validation_mse:
+            break
+        best = fit
+    assert best is not None
+    return best, moments
 
 
 def _iterate(windows: Windows, moments: Moments, fit: DriveFit, sweeps: int) -> DriveFit:
@@ -334,7 +357,7 @@ def _with_series(windows: Windows, moments: Moments, series: Array, covariance: 
     with_target = torch.zeros(k, n, dtype=torch.float64, device=windows.device)
     for samples in indices.split(max(1, _BLOCK // n)):
         v = drive.index_select(0, samples).T  # (k, B)
-        shared = [each.index_select(0, samples - 1) for each in (windows.activity, windows.behavior)]
+        shared = [each.index_select(0, samples - 1) for each in (windows.sources, windows.behavior)]
         with_shared += v @ torch.cat(shared, dim=1).double()
         with_target += v @ windows.activity.index_select(0, samples).double()
         for j, lag in enumerate(lags):
@@ -356,13 +379,13 @@ def _with_series(windows: Windows, moments: Moments, series: Array, covariance: 
 
 def _add_component(windows: Windows, fit: DriveFit) -> DriveFit:
     """Return the fit with one hidden series more: along what persists most in the residuals of all neurons together."""
-    series = fit.filter().series(windows)
+    windows = with_drive(windows, fit.filter())
     scale = torch.from_numpy(np.sqrt(fit.noise)).to(windows.device, windows.dtype)
     n = windows.n_neurons
     lagged = torch.zeros(n, n, dtype=torch.float64, device=windows.device)
     trace = torch.zeros(1, n, dtype=windows.dtype, device=windows.device)
     for samples in windows.targets["train"].split(_ROWS):
-        residual = (windows.activity.index_select(0, samples) - fit.forecast(windows, samples, series)) / scale
+        residual = (windows.activity.index_select(0, samples) - fit.forecast(windows, samples)) / scale
         past, trace = _average_of_past(residual, trace)
         lagged += (residual.T @ past).double()
     lagged = lagged / len(windows.targets["train"])
@@ -392,10 +415,10 @@ def _average_of_past(values: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _validation_mse(windows: Windows, fit: DriveFit) -> float:
-    series = fit.filter().series(windows)
+    windows = with_drive(windows, fit.filter())
     total, indices = 0.0, windows.targets["validation"]
     for samples in indices.split(max(1, _BLOCK // windows.n_neurons)):
-        error = windows.activity.index_select(0, samples) - fit.forecast(windows, samples, series)
+        error = windows.activity.index_select(0, samples) - fit.forecast(windows, samples)
         total += float((error.double() ** 2).sum())
     return total / (len(indices) * windows.n_neurons)
 
@@ -403,7 +426,7 @@ def _validation_mse(windows: Windows, fit: DriveFit) -> float:
 def _expected(fit: DriveFit, windows: Windows, samples: Tensor) -> Tensor:
     """Return the forecast (n, N) without the hidden drive."""
     last = samples - 1
-    forecast = windows.activity.index_select(0, last) @ _tensor(fit.weights.T, windows)
+    forecast = windows.sources.index_select(0, last) @ _tensor(fit.weights.T, windows)
     forecast += windows.behavior.index_select(0, last) @ _tensor(fit.behavior.T, windows)
     forecast += _tensor(fit.intercept, windows)
     for lag, column in zip(range(windows.window, 1, -1), fit.own.T, strict=True):

@@ -80,7 +80,9 @@ class Moments:
         )
 
 
-def gather_moments(windows: Windows, part: str, *, population: bool, first: int | None) -> Moments:
+def gather_moments(
+    windows: Windows, part: str, *, population: bool, first: int | None, sources: Tensor | None = None
+) -> Moments:
     """Return the moments of one part's windows.
 
     Parameters
@@ -93,6 +95,8 @@ def gather_moments(windows: Windows, part: str, *, population: bool, first: int 
         Whether there are shared predictors; without them p is 0.
     first : int or None
         First of each neuron's own lags (1: the last sample) up to W; None: there are none, L is 0.
+    sources : torch.Tensor, optional
+        (T, N) series that is shared in place of the activity.
 
     Returns
     -------
@@ -115,8 +119,9 @@ def gather_moments(windows: Windows, part: str, *, population: bool, first: int 
         zeros(p), zeros(n, count), zeros(n), zeros(p, p), zeros(count, p, n), zeros(n, count, count), zeros(p, n),
         zeros(n, count), zeros(n),
     )  # fmt: skip
+    sources = w.activity if sources is None else sources
     for block in indices.split(max(_FEWEST, _ELEMENTS // (n * (count + 2)))):
-        _add(sums, w, block, lags)
+        _add(sums, w, sources, block, lags)
     if count > 1:
         _shift(sums.own, w, indices, lags)
     if count:  # so far from the latest on
@@ -129,7 +134,7 @@ def gather_moments(windows: Windows, part: str, *, population: bool, first: int 
     return sums
 
 
-def _add(sums: Moments, w: Windows, block: Tensor, lags: Iterable[int]) -> None:
+def _add(sums: Moments, w: Windows, sources: Tensor, block: Tensor, lags: Iterable[int]) -> None:
     """Add a block of windows (m,), own predictors from the latest on; of their products only those with the first."""
     target = w.activity.index_select(0, block).double()  # (m, N)
     sums.target_mean.add_(target.sum(0))
@@ -137,7 +142,7 @@ def _add(sums: Moments, w: Windows, block: Tensor, lags: Iterable[int]) -> None:
     shared = target[:, :0]
     if len(sums.shared):
         last = block - 1
-        shared = torch.cat([w.activity.index_select(0, last), w.behavior.index_select(0, last)], dim=1).double()
+        shared = torch.cat([sources.index_select(0, last), w.behavior.index_select(0, last)], dim=1).double()
         sums.shared_mean.add_(shared.sum(0))
         sums.shared.addmm_(shared.T, shared)
         sums.shared_target.addmm_(shared.T, target)

@@ -300,5 +300,5 @@ class _Sums:
         step = max(256, _BLOCK // n)
         for start in range(0, len(linear.samples), step):
             part = slice(start, start + step)
-            sources = self._windows.activity.index_select(0, linear.samples[part] - 1).float()
+            sources = self._windows.sources.index_select(0, linear.samples[part] - 1).float()
             yield sources, linear.slope[part].float(), linear.response[part].float(), self._covariates[part]

@@ -281,7 +281,7 @@ class SynapsNet(Forecaster):
         With `sources` their currents are in it. Its sign and scale are those of the raw weights, which mean nothing by
         themselves; times `gain` they do.
         """
-        return self._current(batch, batch.activity.permute(1, 2, 0).contiguous()).permute(2, 0, 1)
+        return self._current(batch).permute(2, 0, 1)
 
     def current_series(self, windows: Windows, indices: Tensor) -> NDArray[np.float32] | None:
         """Return the input current just before each of `indices`, (n, N), or None without connectivity."""
@@ -291,7 +291,8 @@ class SynapsNet(Forecaster):
         activity = windows.activity.index_select(0, last)[:, :, None]  # windows of one sample
         behavior = windows.behavior.index_select(0, last)[:, :, None]
         drive = windows.drive.index_select(0, last)[:, :, None]
-        batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive)
+        sources = windows.sources.index_select(0, last)[:, :, None]
+        batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive, sources=sources)
         with torch.no_grad():
             return _numpy(self.currents(batch)[:, :, 0])
 
@@ -397,9 +398,10 @@ class SynapsNet(Forecaster):
         rows: Tensor = self.get_buffer(f"embedding_rows_{session}")
         return self.embedding.index_select(0, rows)
 
-    def _current(self, batch: Batch, activity: Tensor) -> Tensor:
-        """Return the input current (N, S, B) of activity (N, S, B): one matrix product for all rows and samples."""
-        current: Tensor = (self._matrix(batch.session) @ activity.flatten(1)).view_as(activity)
+    def _current(self, batch: Batch) -> Tensor:
+        """Return the input current (N, S, B): one matrix product for all rows and samples."""
+        sources = batch.sources.permute(1, 2, 0)
+        current: Tensor = (self._matrix(batch.session) @ sources.flatten(1)).view(sources.shape)
         for source in self.sources:
             current = current + source(batch).permute(1, 2, 0)
         return current
@@ -409,7 +411,7 @@ class SynapsNet(Forecaster):
         activity = batch.activity.permute(1, 2, 0).contiguous()
         series = [activity] if self.config.use_activity else []
         if self.config.use_connectivity:
-            series.append(self._current(batch, activity))
+            series.append(self._current(batch))
         return series, self._behavior.of(batch).transpose(0, 1), self._embedding(batch.session)
 
     def _skip(self, session: int, series: Sequence[Tensor]) -> Tensor | None:

@@ -153,6 +153,7 @@ class Windows:
             target=self.activity.index_select(0, indices),
             session=self.session,
             drive=_gather(self.drive, first, self.window),
+            sources=None if self.sources is self.activity else _gather(self.sources, first, self.window),
         )
 
     def rows(self, indices: Tensor, length: int = 1) -> Rows:
@@ -207,6 +208,7 @@ class Rows:
             session=w.session,
             weight=self.weight[chosen],
             drive=_gather(w.drive, first - w.window, steps),
+            sources=None if w.sources is w.activity else _gather(w.sources, first - w.window, steps),
         )
 
 
