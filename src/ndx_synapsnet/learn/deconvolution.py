@@ -1,7 +1,7 @@
 """What neurons send: their activity, or what is new in it where the indicator is slow.
 
 Calcium fluorescence rises with each spike and takes many frames to decay: most of it is memory of spikes that did their
-work long ago. With z(t) the fluorescence and γ its decay from frame to frame, u(t) = z(t) - γ z(t-1) is the part that
+work long ago. With z(t) the fluorescence and ρ its decay from frame to frame, u(t) = z(t) - ρ z(t-1) is the part that
 new spikes have caused, beside noise. In a simulated network seen through an indicator, coupling to u is recovered with
 twice the correlation of coupling to z. Letters: N neurons, T samples.
 """
@@ -20,7 +20,7 @@ _SLOWEST = 0.99
 
 
 def estimate_decay(windows: Windows) -> NDArray[np.float64]:
-    """Return each neuron's decay γ from sample to sample, (N,), from its training part.
+    """Return each neuron's decay ρ from sample to sample, (N,), from its training part.
 
     It is the ratio of the autocovariances at two samples and at one, which noise independent from sample to sample does
     not change; at least 0 and at most 0.99.
@@ -34,7 +34,7 @@ def estimate_decay(windows: Windows) -> NDArray[np.float64]:
             sums[lag - 1] += (now * past).sum(0).double()
     one, two = sums.cpu().numpy()
     ratio = np.divide(two, one, out=np.zeros_like(one), where=one > 0)
-    return np.clip(ratio, 0, _SLOWEST)
+    return np.asarray(np.clip(ratio, 0, _SLOWEST))
 
 
 def with_sources(windows: Windows, decay: NDArray[np.floating]) -> Windows:
@@ -43,7 +43,7 @@ def with_sources(windows: Windows, decay: NDArray[np.floating]) -> Windows:
     Where the recording goes on from nothing that a window holds, u is 0.
     """
     if not decay.any():
-        return windows if windows.sources is windows.activity else replace(windows, sources=None)
+        return windows if windows.deconvolved is None else replace(windows, deconvolved=None)
     follows = torch.zeros(len(windows.activity), dtype=torch.bool, device=windows.device)
     for samples in windows.targets.values():
         for lag in range(windows.window):
@@ -52,4 +52,4 @@ def with_sources(windows: Windows, decay: NDArray[np.floating]) -> Windows:
     sources = windows.activity.clone()
     sources[1:] -= factor * windows.activity[:-1]
     sources *= follows[:, None]
-    return replace(windows, sources=sources)
+    return replace(windows, deconvolved=sources)

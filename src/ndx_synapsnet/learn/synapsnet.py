@@ -292,7 +292,7 @@ class SynapsNet(Forecaster):
         behavior = windows.behavior.index_select(0, last)[:, :, None]
         drive = windows.drive.index_select(0, last)[:, :, None]
         sources = windows.sources.index_select(0, last)[:, :, None]
-        batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive, sources=sources)
+        batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive, deconvolved=sources)
         with torch.no_grad():
             return _numpy(self.currents(batch)[:, :, 0])
 

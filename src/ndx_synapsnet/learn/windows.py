@@ -79,10 +79,17 @@ class Batch:
     """(B, L) of stretches: 1 where there is a target, 0 where a stretch ends early. None for windows."""
     drive: Tensor = _NO_DRIVE
     """(B, k, W) or (B, k, S) latent shared drive as known at each of these samples; by default k is 0."""
+    deconvolved: Tensor | None = None
+    """What neurons send at each of these samples, where it is not the activity."""
 
     def __post_init__(self) -> None:
         if self.drive is _NO_DRIVE:
             object.__setattr__(self, "drive", self.activity[:, :0])
+
+    @property
+    def sources(self) -> Tensor:
+        """What neurons send, of the activity's shape."""
+        return self.activity if self.deconvolved is None else self.deconvolved
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,10 +126,17 @@ class Windows:
     """What was done, one sentence each, for the report."""
     drive: Tensor = _NO_DRIVE
     """(T, k) latent shared drive, estimated at each sample from that and earlier ones; by default k is 0."""
+    deconvolved: Tensor | None = None
+    """(T, N) what neurons send, of each sample and earlier ones (`deconvolution`), where it is not the activity."""
 
     def __post_init__(self) -> None:
         if self.drive is _NO_DRIVE:
             object.__setattr__(self, "drive", self.activity[:, :0])
+
+    @property
+    def sources(self) -> Tensor:
+        """What neurons send, (T, N)."""
+        return self.activity if self.deconvolved is None else self.deconvolved
 
     @property
     def n_neurons(self) -> int:
@@ -153,7 +167,7 @@ class Windows:
             target=self.activity.index_select(0, indices),
             session=self.session,
             drive=_gather(self.drive, first, self.window),
-            sources=None if self.sources is self.activity else _gather(self.sources, first, self.window),
+            deconvolved=None if self.deconvolved is None else _gather(self.deconvolved, first, self.window),
         )
 
     def rows(self, indices: Tensor, length: int = 1) -> Rows:
@@ -208,7 +222,7 @@ class Rows:
             session=w.session,
             weight=self.weight[chosen],
             drive=_gather(w.drive, first - w.window, steps),
-            sources=None if w.sources is w.activity else _gather(w.sources, first - w.window, steps),
+            deconvolved=None if w.deconvolved is None else _gather(w.deconvolved, first - w.window, steps),
         )
 
 
