@@ -1,7 +1,7 @@
 """What neurons send: their activity, or what is new in it where the indicator is slow.
 
 Calcium fluorescence rises with each spike and takes many frames to decay: most of it is memory of spikes that did their
-work long ago. With z(t) the fluorescence and ρ its decay from frame to frame, u(t) = z(t) - ρ z(t-1) is the part that
+work long ago. With z(t) the fluorescence and δ its decay from frame to frame, u(t) = z(t) - δ z(t-1) is the part that
 new spikes have caused, beside noise. In a simulated network seen through an indicator, coupling to u is recovered with
 twice the correlation of coupling to z. Letters: N neurons, T samples.
 """
@@ -20,7 +20,7 @@ _SLOWEST = 0.99
 
 
 def estimate_decay(windows: Windows) -> NDArray[np.float64]:
-    """Return each neuron's decay ρ from sample to sample, (N,), from its training part.
+    """Return each neuron's decay δ from sample to sample, (N,), from its training part.
 
     It is the ratio of the autocovariances at two samples and at one, which noise independent from sample to sample does
     not change; at least 0 and at most 0.99.

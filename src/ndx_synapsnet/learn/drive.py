@@ -1,6 +1,6 @@
 """Hidden drive that many neurons share, estimated together with who drives whom: the linear stage of the model.
 
-    z(t+1) = A u(t) + O h(t) + D b(t) + c + C v(t) + e        v(t) = Φ v(t-1) + w        u(t) = z(t) - ρ z(t-1)
+    z(t+1) = A u(t) + O h(t) + D b(t) + c + C v(t) + e        v(t) = Φ v(t-1) + w        u(t) = z(t) - δ z(t-1)
 
 Neurons that nobody recorded, arousal and task variables move many neurons at once. A regression takes what they cause
 for coupling among the recorded ones, the more surely the longer the recording is; in simulated networks this, and not
@@ -8,7 +8,7 @@ noise, is most of the error of a connectivity matrix. Here v is estimated like t
 (Shumway and Stoffer 1982; Ghahramani and Hinton 1996): given A, v by Kalman smoothing; given v and how sure one is of
 it, A by empirical-Bayes shrinkage (`shrinkage`) and all else by least squares. Components are added one at a time while
 they improve the forecast of the validation windows. Behaviour is shrunk as coupling is, hidden drive is not. What
-neurons send is their activity (ρ = 0) or, where that forecasts better, what is new in it (`deconvolution`).
+neurons send is their activity (δ = 0) or, where that forecasts better, what is new in it (`deconvolution`).
 
 Letters: N neurons, K behaviours, k components, W window, T samples; z and b z-scored; h own samples W to 2 back.
 """
@@ -99,7 +99,7 @@ class DriveFilter:
     offset: Array
     """(k,) a."""
     decay: Array
-    """(N,) ρ: what neurons send is u(t) = z(t) - ρ z(t-1)."""
+    """(N,) δ: what neurons send is u(t) = z(t) - δ z(t-1)."""
 
     @property
     def components(self) -> int:
@@ -159,7 +159,7 @@ class DriveFit:
     """The linear stage of one session. All in z-scored units."""
 
     decay: Array
-    """(N,) ρ, 0 where the activity itself is sent."""
+    """(N,) δ, 0 where the activity itself is sent."""
     weights: Array
     """(N, N) A [target, source], on the diagonal of the neuron's own u."""
     own: Array
