@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import EndedElsewhereError, InputError
-from . import benchmark, cache, compare, convert, demo, export, fit, groups, inspect, plot, show, simulate
+from . import benchmark, cache, compare, convert, demo, export, fit, groups, inspect, plot, report, show, simulate
 
 # Before torch is loaded: its idle threads should sleep. By default they spin, and a fit beside another busy program
 # then takes several times as long.
@@ -52,6 +52,7 @@ for verb in (
     fit.fit,
     show.show,
     plot.plot,
+    report.report,
     compare.compare,
     groups.groups,
     export.export,

@@ -37,7 +37,7 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None, **
         result = read_result(file, run)
         ((home, name),) = homes([(file,)])
         with transfers.bar():
-            session = _original(result, file, source)
+            session = find_recording(result, file, source)
     if session is not None and (line := transfers.line(session.provenance)) is not None:
         tables.say(line)
     folder = output or home / f"{name}_pictures"
@@ -45,7 +45,7 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None, **
     tables.say(*(str(path) for path in save_pictures(result, folder, session)))
 
 
-def _original(result: FitResult, file: str, source: str | None) -> Session | None:
+def find_recording(result: FitResult, file: str, source: str | None) -> Session | None:
     """Return the recording behind a result, or say why it is missing.
 
     Without `source` it is looked for where the result says, then in the result's own file, which may have been moved.
