@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @click.option("--source", metavar="URI", help="The recording, if it is no longer where the result says.")
 @remote_options
 def plot(file: str, run: str | None, output: Path | None, source: str | None, **remote: Any) -> None:
-    """Draw a result: connectivity, predicted and recorded traces, scores, training curve.
+    """Draw a result: connectivity in every order that the neurons have, its strongest part in space, the embedding, the
+    forecast as traces and raster, scores, training curve; with the recording also principal components and currents.
 
     \b
     Example:
@@ -30,7 +31,7 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None, **
     """
     from ..nwb.results import read_result
     from ..show import tables
-    from ..show.plots import save_pictures
+    from ..show.plots import save_every_picture
     from .transfers import remote_reading
 
     with remote_reading(remote) as transfers:
@@ -42,7 +43,7 @@ def plot(file: str, run: str | None, output: Path | None, source: str | None, **
         tables.say(line)
     folder = output or home / f"{name}_pictures"
     make_folder(folder)
-    tables.say(*(str(path) for path in save_pictures(result, folder, session)))
+    tables.say(*(str(path) for path in save_every_picture(result, folder, session)))
 
 
 def find_recording(result: FitResult, file: str, source: str | None) -> Session | None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..session import Connectivity, Neurons
+from .canvas import BLUE, GREY, new_figure
 from .compute import order_neurons
-from .plots import BLUE, GREY, draw_matrix, new_figure
+from .matrix_plots import draw_matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,6 +10,24 @@ from numpy.typing import NDArray
 
 from ..metrics import lagged_correlation
 from ..session import SPLITS, FitResult, Neurons, Session
+from .matrix_view import MatrixView, matrix_view
+from .ordering import MOST_GROUPS, Groups, Order, makes_groups, order_by
+
+__all__ = [
+    "PREDICTOR_NAMES",
+    "MatrixView",
+    "ScoreRow",
+    "TraceView",
+    "TrainingView",
+    "best_epoch",
+    "connectivity_view",
+    "correlation_matrix",
+    "order_neurons",
+    "score_table",
+    "trace_view",
+    "training_view",
+    "usual_order",
+]
 
 #: Names under which predictors appear in pictures and tables.
 PREDICTOR_NAMES = {
@@ -21,18 +39,6 @@ PREDICTOR_NAMES = {
     "ridge_var": "ridge VAR(1) + behaviour",
     "ar_var": "AR + VAR(1)",
 }
-
-_MOST_GROUPS = 24  # names that fit along a matrix
-
-
-@dataclass(frozen=True)
-class MatrixView:
-    """Square matrices [target, source] in one common order of the neurons."""
-
-    titles: tuple[str, ...]
-    matrices: tuple[NDArray[np.float64], ...]
-    groups: tuple[tuple[str, int, int], ...]
-    """Name, first and last-plus-one place of each group of neurons in the order; empty without regions."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +71,33 @@ class ScoreRow:
     """Neurons whose correlation is undefined, because the trace or its forecast is constant."""
 
 
-def order_neurons(neurons: Neurons) -> tuple[NDArray[np.int64], tuple[tuple[str, int, int], ...]]:
+@dataclass(frozen=True, eq=False)
+class TrainingView:
+    """The course of training."""
+
+    epochs: NDArray[np.float64]
+    train_loss: NDArray[np.float64] | None
+    validation_mse: NDArray[np.float64] | None
+    best: int | None
+    """The epoch whose parameters were kept, if that is known."""
+
+
+def order_neurons(neurons: Neurons) -> tuple[NDArray[np.int64], Groups]:
     """Return the order of the neurons by region (else cell type), and the groups' places in it.
 
     Neurons keep their order within a group. Labels that make no groups one could see (one for all, or about one a
     neuron) are passed over; without any, the order is the file's.
     """
-    n = len(neurons)
-    candidates = (neurons.region, neurons.cell_type)
-    usable = [c for c in candidates if c is not None and 2 <= len(np.unique(c)) <= min(n // 2, _MOST_GROUPS)]
-    if not usable:
-        return np.arange(n), ()
-    labels = usable[0]
-    order = np.argsort(labels, kind="stable")
-    names, first = np.unique(labels[order], return_index=True)
-    last = [*first[1:], len(order)]
-    groups = tuple((str(n) or "unknown", int(a), int(b)) for n, a, b in zip(names, first, last, strict=True))
-    return order, groups
+    order = usual_order(neurons)
+    return order.rows, order.groups
+
+
+def usual_order(neurons: Neurons) -> Order:
+    """Return the order of `order_neurons` with its name."""
+    for name, labels in (("region", neurons.region), ("cell type", neurons.cell_type)):
+        if labels is not None and makes_groups(labels) and len(np.unique(labels)) <= MOST_GROUPS:
+            return order_by(name, neurons)
+    return order_by("file", neurons)
 
 
 def correlation_matrix(session: Session, columns: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -99,7 +115,11 @@ def correlation_matrix(session: Session, columns: NDArray[np.int64] | None = Non
 
 
 def connectivity_view(
-    result: FitResult, session: Session | None = None, others: Mapping[str, NDArray[np.floating]] | None = None
+    result: FitResult,
+    session: Session | None = None,
+    others: Mapping[str, NDArray[np.floating]] | None = None,
+    *,
+    order: Order | None = None,
 ) -> MatrixView:
     """Return the effective connectivity beside the lag-0 correlation and any other matrices.
 
@@ -111,16 +131,16 @@ def connectivity_view(
         The recording it was learned from, restricted to its neurons; without it there is no correlation.
     others : mapping, optional
         Further [target, source] matrices by title, such as the true wiring.
+    order : Order, optional
+        Of the neurons; by default by region, else cell type, where these make groups.
     """
-    order, groups = order_neurons(result.neurons)
     panels: dict[str, NDArray[np.floating]] = {"SynapsNet connectivity": result.connectivity["effective"].weights}
     if session is not None:
         # on the training part, which is what the connectivity was learned from
         train = np.flatnonzero(result.split == SPLITS["train"])
         panels["lag-0 correlation"] = correlation_matrix(session, train)
     panels.update(others or {})
-    place = np.ix_(order, order)
-    return MatrixView(tuple(panels), tuple(np.asarray(m, np.float64)[place] for m in panels.values()), groups)
+    return matrix_view(panels, order or usual_order(result.neurons))
 
 
 def trace_view(result: FitResult, session: Session | None = None, *, neurons: int = 5, samples: int = 300) -> TraceView:
@@ -164,6 +184,14 @@ def best_epoch(result: FitResult) -> int | None:
         return int(result.provenance["best_epoch"])
     curve = result.training.get("validation_mse", np.zeros(0))
     return int(result.training["epoch"][np.nanargmin(curve)]) if np.isfinite(curve).any() else None
+
+
+def training_view(result: FitResult) -> TrainingView:
+    """Return the course of training of a fit."""
+    curve = result.training
+    return TrainingView(
+        curve.get("epoch", np.zeros(0)), curve.get("train_loss"), curve.get("validation_mse"), best_epoch(result)
+    )
 
 
 def score_table(result: FitResult) -> list[ScoreRow]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import DistanceConnectivity, GroupConnectivity, NeuronConnectivity
-from .plots import BLUE, GREY, ORANGE, new_figure
+from .canvas import BLUE, GREY, ORANGE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

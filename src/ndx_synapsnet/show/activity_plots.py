@@ -1,0 +1,138 @@
+"""Pictures of activity over time: traces, rasters, principal components, input currents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .activity_view import ComponentsView, CurrentsView, RasterView, longest_stretch
+from .canvas import BLUE, GREEN, GREY, ORANGE, bare, caption, new_figure
+from .compute import TraceView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MOST_DOTS = 4000
+
+
+def draw_traces(view: TraceView, *, unit: str = "z-scored") -> Figure:
+    """Draw predicted over true activity, one row a neuron."""
+    k = len(view.names)
+    figure = new_figure(10, 1.3 * k + 1)
+    axes = np.atleast_1d(figure.subplots(k, 1, sharex=True))
+    for row, ax in enumerate(axes):
+        if view.true is not None:
+            ax.plot(view.times, view.true[row], color=GREY, lw=1.0, label="recorded")
+        ax.plot(view.times, view.predicted[row], color=ORANGE, lw=1.2, label="predicted one step ahead")
+        r = view.correlation[row]
+        said = f": r = {r:.2f} over the test part" if np.isfinite(r) else ""
+        ax.set_title(f"neuron {view.names[row]}{said}", fontsize=9, loc="left")
+        bare(ax)
+    axes[0].legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
+    axes[-1].set_xlabel("time (s)")
+    figure.supylabel(f"activity ({unit})")
+    return figure
+
+
+def draw_raster(view: RasterView, *, name: str = "predicted") -> Figure:
+    """Draw recorded over predicted activity of many neurons, on one scale, the darker the more active."""
+    panels = [(name, view.predicted)]
+    if view.recorded is not None:
+        panels.insert(0, ("recorded", view.recorded))
+    figure = new_figure(10, 3.0 * len(panels) + 0.9)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    values = np.concatenate([panel.ravel() for _, panel in panels])
+    values = values[np.isfinite(values)]
+    low, high = np.quantile(values, [0.02, 0.995]) if len(values) else (0.0, 1.0)
+    image: Any = None
+    for ax, (title, panel) in zip(axes, panels, strict=True):
+        image = ax.imshow(
+            panel,
+            cmap="gray_r",
+            vmin=low,
+            vmax=max(high, low + 1e-9),
+            aspect="auto",
+            interpolation="nearest",
+            extent=(*_wide(view.times), view.n_neurons - 0.5, -0.5),
+        )
+        ax.set_title(title, fontsize=10, loc="left")
+        ax.set_ylabel("neuron")
+        for _, _, last in view.groups[:-1]:
+            ax.axhline(last - 0.5, color=ORANGE, lw=0.6)
+        if view.groups and len(view.groups) <= 12:
+            centres = [(first + last - 1) / 2 for _, first, last in view.groups]
+            ax.set_yticks(centres, [group for group, _, _ in view.groups], fontsize=8)
+            ax.set_ylabel("")
+    axes[-1].set_xlabel("time (s)")
+    if image is not None:
+        figure.colorbar(
+            image,
+            ax=list(axes),
+            label=view.unit if name != "predicted" else f"activity ({view.unit})",
+            extend="both",
+            shrink=0.7,
+        )
+    caption(figure, view.note)
+    return figure
+
+
+def _wide(times: tuple[float, float]) -> tuple[float, float]:
+    return times if times[1] > times[0] else (times[0] - 0.5, times[0] + 0.5)
+
+
+def draw_components(view: ComponentsView) -> Figure:
+    """Draw the course of each component, true and predicted, and all samples of one against the other (figure 2)."""
+    found = view.components
+    count = found.truth.shape[1]
+    figure = new_figure(11.5, 1.75 * count + 0.8)
+    axes = figure.subplots(count, 2, squeeze=False, width_ratios=[3.4, 1])
+    stretch = longest_stretch(view.times)
+    places = np.unique(np.linspace(0, len(found.truth) - 1, min(_MOST_DOTS, len(found.truth))).astype(int))
+    for k, (course, cloud) in enumerate(axes):
+        course.plot(view.times[stretch], found.truth[stretch, k], color=GREY, lw=1.0, label="recorded")
+        course.plot(view.times[stretch], found.prediction[stretch, k], color=BLUE, lw=1.2, label="predicted")
+        course.set_ylabel(f"PC {k + 1} ({100 * found.explained[k]:.0f} %)")
+        course.margins(x=0.01)
+        cloud.scatter(
+            found.truth[places, k], found.prediction[places, k], s=4, color=BLUE, alpha=0.35, lw=0, rasterized=True
+        )
+        low, high = found.truth[:, k].min(), found.truth[:, k].max()
+        cloud.plot([low, high], [low, high], color=GREY, lw=1, ls="--")
+        cloud.set_title(f"r = {found.correlation[k]:.2f}", fontsize=9)
+        cloud.set_ylabel("predicted")
+        bare(course, cloud)
+        if k < count - 1:
+            course.tick_params(labelbottom=False)
+    axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, ncols=2)
+    axes[-1, 0].set_xlabel("time (s)")
+    axes[-1, 1].set_xlabel(f"recorded (all {len(found.truth)} samples)")
+    note = "components of the recorded activity (share of its variance); the forecast along the same directions"
+    caption(figure, "; ".join(said for said in (note, view.note) if said))
+    return figure
+
+
+def draw_currents(view: CurrentsView) -> Figure:
+    """Draw the correlation of input current and activity over delays: mean and deviation over neurons (figure 4b)."""
+    figure = new_figure(7.4, 4.6)
+    ax = figure.subplots()
+    delays = next(iter(view.curves.values())).delays
+    ax.axvspan(delays[0] - 0.5, 0.5, color=GREY, alpha=0.12, lw=0)
+    for color, marker, (name, curve) in zip((BLUE, ORANGE, GREEN), "os^", view.curves.items(), strict=False):
+        mean, deviation = curve.mean, curve.deviation
+        ax.fill_between(delays, mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
+        ax.plot(delays, mean, marker=marker, color=color, ms=4, lw=1.4, label=name)
+    ax.axhline(0, color=GREY, lw=0.8)
+    ax.axvline(0, color=GREY, lw=0.8, ls=":")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.14 * (high - low))
+    ax.text(delays[0] - 0.3, high + 0.12 * (high - low), "not known yet when forecasting", va="top", fontsize=8,
+            color="0.35")  # fmt: skip
+    label = "delay from current to activity (samples"
+    label += f" of {view.period:.3g} s)" if np.isfinite(view.period) else ")"
+    ax.set(xlabel=label, ylabel=f"r of current and {view.activity}", xlim=(delays[0] - 0.5, delays[-1] + 0.5))
+    ax.set_xticks(delays[:: max(1, len(delays) // 10)])
+    ax.legend(frameon=False, fontsize=8, loc="upper right")
+    bare(ax)
+    caption(figure, "; ".join(said for said in ("mean and deviation over neurons", view.note) if said))
+    return figure

@@ -1,0 +1,154 @@
+"""Pictures of the strongest connections in space (paper, figure 3b)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .canvas import DOT_COLORS, GREY, bare, caption, natural, new_figure, short
+from .network_view import NetworkView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: The ends of the map of signed weights, so that colours mean the same in all pictures.
+POSITIVE, NEGATIVE = "#B2182B", "#2166AC"
+_PIECES = 8  # of a line that fades
+_FLAT = 2
+
+
+def draw_network(view: NetworkView, *, elevation: float = 28.0, azimuth: float = -60.0) -> Figure:
+    """Draw neurons as dots and edges as lines, red for positive and blue for negative, thicker the stronger.
+
+    A line is pale at the neuron that drives and full at the one that is driven. Places in a plane are drawn flat, with
+    bent lines, so that the two directions between two neurons do not cover each other.
+
+    Parameters
+    ----------
+    view : NetworkView
+        What to draw.
+    elevation, azimuth : float
+        Degrees from which a picture in three dimensions is seen.
+    """
+    figure = new_figure(8.2, 6.2)
+    if view.places.shape[1] == _FLAT:
+        ax: Any = figure.add_subplot()
+        ax.set_aspect("equal" if view.spatial or not any(view.axes) else "auto")
+        ax.set(xlabel=view.axes[0], ylabel=view.axes[1])
+        bare(ax)
+        if not any(view.axes):
+            ax.set_axis_off()
+    else:
+        from mpl_toolkits.mplot3d import Axes3D  # noqa: F401  (makes matplotlib know the projection)
+
+        figure.set_layout_engine("none")  # which would leave most of the figure empty
+        ax = figure.add_axes((0.0, 0.03, 0.97, 0.86), projection="3d", computed_zorder=False)
+        _space(ax, view, elevation, azimuth)
+    _edges(ax, view)
+    _neurons(ax, view)
+    _legend(ax, view)
+    caption(figure, view.note)
+    return figure
+
+
+def _edges(ax: Any, view: NetworkView) -> None:
+    """Draw each edge as short lines of growing opacity, all of them as one collection."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgb
+    from mpl_toolkits.mplot3d.art3d import Line3DCollection
+
+    if not len(view.weight):
+        return
+    begin, end = view.places[view.source], view.places[view.target]
+    at = np.linspace(0, 1, _PIECES + 1)[:, None]
+    course = begin[:, None] * (1 - at) + end[:, None] * at  # (E, pieces + 1, axes)
+    if view.places.shape[1] == _FLAT:
+        along = end - begin
+        bend = 0.12 * np.stack([-along[:, 1], along[:, 0]], axis=1)
+        course = course + (4 * at * (1 - at)) * bend[:, None]
+    strength = np.abs(view.weight) / np.abs(view.weight).max()
+    pieces: Any = np.stack([course[:, :-1], course[:, 1:]], axis=2).reshape(-1, 2, view.places.shape[1])
+    hue = np.where(view.weight[:, None] > 0, to_rgb(POSITIVE), to_rgb(NEGATIVE))
+    alpha = (0.25 + 0.65 * strength)[:, None] * np.linspace(0.15, 1, _PIECES)
+    rgba = np.concatenate([np.repeat(hue[:, None], _PIECES, 1), alpha[..., None]], axis=2).reshape(-1, 4)
+    widths = np.repeat(0.5 + 2.0 * strength**1.5, _PIECES)
+    collection = LineCollection if view.places.shape[1] == _FLAT else Line3DCollection
+    ax.add_collection(collection(pieces, colors=rgba, linewidths=widths, capstyle="butt", zorder=1))
+
+
+def _neurons(ax: Any, view: NetworkView) -> None:
+    used = np.zeros(len(view.places), bool)
+    used[view.source] = used[view.target] = True
+    known = np.isfinite(view.places).all(axis=1)
+    size = max(3.0, min(28.0, 4000 / max(len(view.places), 1)))
+    keywords: dict[str, Any] = {} if view.places.shape[1] == _FLAT else {"depthshade": False}
+    colors = _colors(view)
+    for mask, alpha, scale, zorder in ((known & ~used, 0.3, 0.5, 0), (known & used, 1.0, 1.0, 2)):
+        if mask.any():
+            ax.scatter(*view.places[mask].T, s=scale * size, c=colors[mask].tolist(), alpha=alpha, linewidths=0,
+                       zorder=zorder, **keywords)  # fmt: skip
+
+
+def _colors(view: NetworkView) -> NDArray[np.str_]:
+    """Return each neuron's colour (N,): grey without labels, for the unknown, and beyond the colours there are."""
+    colors = np.full(len(view.places), "#4D4D4D" if view.labels is None else GREY)
+    if view.labels is not None:
+        for color, label in zip(DOT_COLORS, _shown(view), strict=False):
+            colors[view.labels == label] = color
+    return colors
+
+
+def _shown(view: NetworkView) -> list[str]:
+    """Return the labels that have a colour: the most frequent."""
+    if view.labels is None:
+        return []
+    names, counts = np.unique(view.labels[view.labels != ""], return_counts=True)
+    frequent = names[np.argsort(-counts, kind="stable")][: len(DOT_COLORS)]
+    return sorted((str(name) for name in frequent), key=natural)
+
+
+def _legend(ax: Any, view: NetworkView) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=color, lw=2, label=f"{name} ({int(count)})")
+        for name, color, count in (
+            ("positive", POSITIVE, np.count_nonzero(view.weight > 0)),
+            ("negative", NEGATIVE, np.count_nonzero(view.weight < 0)),
+        )
+    ]
+    shown = _shown(view)
+    for color, label in zip(DOT_COLORS, shown, strict=False):
+        handles.append(Line2D([], [], color=color, marker="o", ms=5, lw=0, label=short(label)))
+    if view.labels is not None and not np.isin(view.labels, shown).all():
+        handles.append(Line2D([], [], color=GREY, marker="o", ms=5, lw=0, label="other or unknown"))
+    flat = view.places.shape[1] == _FLAT
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    ax.figure.legend(
+        handles=handles,
+        title="lines go from their pale end to their full end" + (f"; dots: {view.labels_said}" if shown else ""),
+        title_fontsize=8,
+        loc="outside upper center" if flat else "upper center",
+        frameon=False,
+        fontsize=8,
+        ncols=max(2, min(len(handles), 6, 110 // (widest + 6))),
+    )
+
+
+def _space(ax: Any, view: NetworkView, elevation: float, azimuth: float) -> None:
+    known = view.places[np.isfinite(view.places).all(axis=1)]
+    low, high = known.min(axis=0), known.max(axis=0)
+    spread = np.maximum(high - low, 1e-6 * (high - low).max())
+    for limits, least, most in zip((ax.set_xlim, ax.set_ylim, ax.set_zlim), low, high, strict=True):
+        limits(least - 0.02 * (most - least), most + 0.02 * (most - least))
+    ax.set_autoscale_on(False)
+    if view.spatial:  # one unit is as long along each axis, but no axis so short that nothing can be read off it
+        ax.set_box_aspect(np.maximum(spread / spread.max(), 0.35), zoom=1.12)
+    ax.set(xlabel=view.axes[0], ylabel=view.axes[1], zlabel=view.axes[2])
+    ax.view_init(elev=elevation, azim=azimuth)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.pane.set_facecolor("0.98")
+        axis._axinfo["grid"].update(color="0.88", linewidth=0.5)
+    ax.tick_params(labelsize=8)
