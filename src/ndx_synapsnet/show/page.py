@@ -107,7 +107,7 @@ def table(
     return element("div", inside, class_="wide")  # scrolls by itself where the window is narrow
 
 
-def picture(png: bytes, caption: str, *, note: str = "", width: float | None = None) -> Html:
+def picture(png: bytes, caption: str, *, note: str = "", narrow: bool = False) -> Html:
     """Return a figure with a PNG inside the page.
 
     Parameters
@@ -118,13 +118,14 @@ def picture(png: bytes, caption: str, *, note: str = "", width: float | None = N
         What it shows: also its text for those who cannot see it.
     note : str
         How to read it.
-    width : float, optional
-        At most so many pixels of the screen wide.
+    narrow : bool
+        Whether it is not to fill the page's width.
     """
     source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    size = {} if width is None else {"style": f"max-width: {width:.0f}px"}
     said = [element("strong", caption)] + ([" ", note] if note else [])
-    plate = element("div", Html(f'<img src="{source}" alt="{text(caption)}">'), class_="plate", **size)
+    plate = element(
+        "div", Html(f'<img src="{source}" alt="{text(caption)}">'), class_="plate narrow" if narrow else "plate"
+    )
     return element("figure", plate, element("figcaption", *said))
 
 

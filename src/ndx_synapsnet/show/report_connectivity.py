@@ -15,8 +15,10 @@ from ..session import Connectivity, FitResult, Neurons
 from . import page as bricks
 from .compute import connectivity_view
 from .group_plots import draw_groups
+from .matrix_plots import draw_matrices
+from .network_plots import draw_network
 from .page import Html
-from .plots import draw_matrices
+from .plots import network_of
 from .report_run import FEW, ReportedRun, drawable, figure, fixed, probability, significant
 
 _RATE, _SHARE = 0.1, 0.1  # false-discovery rate of edges; without q-values the strongest share of the pairs
@@ -35,7 +37,8 @@ def connectivity(run: ReportedRun, edges: int) -> list[Html]:
         parts.append(bricks.element("div", bricks.paragraph(_CAUTION), class_="verdict no"))
     parts.append(bricks.paragraph(_READING, " ", f"{matrix.description.rstrip('.')}." if matrix.description else ""))
     view = connectivity_view(shown, run.session)
-    parts.append(figure(draw_matrices(view), "Connectivity matrix.", note=_MATRIX, width=480.0 * len(view.matrices)))
+    parts.append(figure(draw_matrices(view), "Connectivity matrix.", note=_MATRIX, narrow=len(view.matrices) == 1))
+    parts.append(figure(draw_network(network_of(shown)), "The strongest connections in space.", narrow=True))
     parts.append(strongest(result, matrix, edges))
     parts += _groups(shown, matrix)
     parts += _recovered(run)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..session import Connectivity, FitResult, Session
 from . import page as bricks
 from .page import Html
@@ -68,13 +70,22 @@ def _drawable_labels(labels: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.array(shown, dtype=np.str_)[inverse]
 
 
-def figure(drawn: Figure, caption: str, *, note: str = "", width: float | None = None) -> Html:
+def figure(drawn: Figure, caption: str, *, note: str = "", narrow: bool = False) -> Html:
     """Return a matplotlib figure as a picture in the page; see `page.picture`."""
     file = io.BytesIO()
     with warnings.catch_warnings():  # of labels that leave little room, or in a script that the font lacks
         warnings.simplefilter("ignore", UserWarning)
         drawn.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
-    return bricks.picture(file.getvalue(), caption, note=note, width=width)
+    return bricks.picture(file.getvalue(), caption, note=note, narrow=narrow)
+
+
+def figure_if_there(draw: Callable[[], Figure], caption: str, *, note: str = "", narrow: bool = False) -> list[Html]:
+    """Return what `draw` draws as `figure` does, or nothing where the fit has too little for it (`InputError`)."""
+    try:
+        drawn = draw()
+    except InputError:
+        return []
+    return [figure(drawn, caption, note=note, narrow=narrow)]
 
 
 def fixed(value: float) -> Html:

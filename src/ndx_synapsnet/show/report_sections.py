@@ -12,11 +12,15 @@ import numpy as np
 
 from ..session import SPLITS, FitResult, Neurons
 from . import page as bricks
+from .activity_plots import draw_components, draw_currents, draw_raster, draw_traces
+from .activity_view import components_view, currents_view
 from .compute import best_epoch, score_table, trace_view
+from .neuron_plots import draw_embedding
+from .neuron_view import embedding_view, neuron_columns
 from .page import Html
-from .plots import draw_scores, draw_traces, draw_training
+from .plots import draw_scores, draw_training, raster_of
 from .report_connectivity import connectivity
-from .report_run import FEW, ReportedRun, drawable, figure, fixed
+from .report_run import FEW, ReportedRun, drawable, figure, figure_if_there, fixed
 
 
 def sections(run: ReportedRun, edges: int) -> Iterator[tuple[str, list[Html]]]:
@@ -33,6 +37,7 @@ def sections(run: ReportedRun, edges: int) -> Iterator[tuple[str, list[Html]]]:
         "Forecast against the reference predictors": outcome(run),
         "What was recorded": recorded(run),
         "Connectivity": connectivity(run, edges),
+        "Embedding": embedding(run),
         "Forecast": forecast(run),
         "Training": training(run),
         "Provenance": provenance(run),
@@ -105,18 +110,44 @@ def recorded(run: ReportedRun) -> list[Html]:
     return blocks
 
 
-def forecast(run: ReportedRun) -> list[Html]:
-    """Return the forecast of a few neurons beside what was recorded."""
+def embedding(run: ReportedRun) -> list[Html]:
+    """Return the map of the embeddings."""
     result = run.result
-    if not len(result.forecast.times):
+    if min(result.embeddings.shape) < 2:
         return []
-    view = trace_view(drawable(result), run.session)
-    if not len(view.times):
+    columns = neuron_columns(drawable(result).neurons, result.embeddings, result.scores)
+    column = next(iter(columns), None)
+    view = embedding_view(result.neurons, result.embeddings, column=column, columns=columns)
+    note = "Neurons that the shared decoder treats alike lie near each other: the first two principal components."
+    return [figure(draw_embedding(view), "Map of the neurons' embeddings.", note=note, narrow=True)]
+
+
+def forecast(run: ReportedRun) -> list[Html]:
+    """Return the forecast beside what was recorded: of a few neurons, of all, and of the population's components."""
+    result, session = drawable(run.result), run.session
+    if not (result.forecast.split == SPLITS["test"]).any():
         return []
     note = "A stretch of the test part, neurons from the best forecast to the median one; z-scored."
-    if run.session is None:
+    if session is None:
         note += " The recording was out of reach, so only the forecast is drawn."
-    return [figure(draw_traces(view), "Forecast one step ahead.", note=note)]
+    parts = [
+        figure(draw_traces(trace_view(result, session)), "Forecast one step ahead.", note=note),
+        figure(draw_raster(raster_of(result, session)), "Forecast of all neurons."),
+    ]
+    if session is None:
+        return parts
+    parts += figure_if_there(
+        lambda: draw_components(components_view(result, session)),
+        "The population's principal components.",
+        note="Components of the recorded activity, and the forecast along the same directions.",
+    )
+    parts += figure_if_there(
+        lambda: draw_currents(currents_view(result, session)),
+        "Input currents.",
+        note="How the summed input of each neuron goes with its activity before and after.",
+        narrow=True,
+    )
+    return parts
 
 
 def training(run: ReportedRun) -> list[Html]:
@@ -127,7 +158,7 @@ def training(run: ReportedRun) -> list[Html]:
     said = "" if best is None else f"The parameters are those of epoch {best}, the best on the validation part."
     if run.result.provenance.get("interrupted"):
         said += " Training was interrupted."
-    return [figure(draw_training(run.result), "Training curve.", note=said, width=760.0)]
+    return [figure(draw_training(run.result), "Training curve.", note=said, narrow=True)]
 
 
 def provenance(run: ReportedRun) -> list[Html]:
