@@ -20,10 +20,15 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, ["report", *map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.fixture
-def file(tmp_path: Path, session: Session, result: FitResult, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recording with two runs in it; figures are not drawn, `tests/show` draws them."""
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are not drawn: `tests/show` draws them."""
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **settings: file.write(b"png"))
+
+
+@pytest.fixture
+def file(tmp_path: Path, session: Session, result: FitResult) -> Path:
+    """A recording with two runs in it."""
     path = tmp_path / "mouse.nwb"
     nwbfile = to_nwbfile(session)
     for number in (1, 2):
