@@ -227,6 +227,33 @@ def faults(output: Path) -> None:
     )
 
 
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-views", show_default=True)
+@click.option("--neurons", type=click.IntRange(20), default=2000, show_default=True)
+@click.option("--samples", type=click.IntRange(1000), default=100_000, show_default=True)
+def views(output: Path, neurons: int, samples: int) -> None:
+    """Change every selector of every notebook view of a large generated file, and time it.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark views
+    """
+    from ..benchmark.views import run
+    from ..show import tables
+
+    make_folder(output)
+    found = run(output, neurons=neurons, samples=samples, say=lambda text: click.echo(text, err=True))
+    rows = [
+        [view, name, of["median"], of["longest"], of["processor_median"]]
+        for view, opened in found["views"].items()
+        for name, of in opened["selectors"].items()
+    ]
+    title = f"Seconds that a change of a selector takes: {neurons} neurons x {samples} samples"
+    tables.say(tables.grid(title, ["view", "selector", "median", "longest", "processor (median)"], rows))
+    said = "All answer" if found["met"] else "NOT all answer"
+    tables.say(f"{said} in less than {found['target']} s.", f"Written: {output / 'views.json'}")
+
+
 for verb in VERBS:
     benchmark.add_command(verb)
 

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 @click.option("--source", metavar="URI", help="The recording, if it is no longer where the result says.")
 @remote_options
 def plot(file: str, run: str | None, output: Path | None, source: str | None, **remote: Any) -> None:
-    """Draw a result: connectivity in every order that the neurons have, its strongest part in space, the embedding, the
-    forecast as traces and raster, scores, training curve; with the recording also principal components and currents.
+    """Draw a result: connectivity, its strongest part in space, the embedding, the forecast, scores, training curve.
+
+    The matrix is drawn in every order that the neurons have. Principal components and input currents need the
+    recording.
 
     \b
     Example:

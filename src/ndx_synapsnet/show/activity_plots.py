@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .activity_view import ComponentsView, CurrentsView, RasterView, longest_stretch
-from .canvas import BLUE, GREEN, GREY, ORANGE, bare, caption, new_figure
+from .canvas import BLUE, GREEN, GREY, ORANGE, bare, caption, new_figure, short
 from .compute import TraceView
 
 if TYPE_CHECKING:
@@ -17,22 +18,55 @@ _MOST_DOTS = 4000
 
 
 def draw_traces(view: TraceView, *, unit: str = "z-scored") -> Figure:
-    """Draw predicted over true activity, one row a neuron."""
+    """Draw predicted over true activity, one neuron below the other on one scale."""
     k = len(view.names)
-    figure = new_figure(10, 1.3 * k + 1)
-    axes = np.atleast_1d(figure.subplots(k, 1, sharex=True))
-    for row, ax in enumerate(axes):
+    figure = new_figure(10, 1.0 * k + 1.4)
+    ax = figure.subplots()
+    shown = view.predicted if view.true is None else np.concatenate([view.predicted, view.true], axis=1)
+    low, high = _reach(shown)
+    step = 1.08 * max(high - low, 1e-9)
+    for row in range(k):
+        base = -row * step
+        ax.axhline(base, color=GREY, lw=0.4, alpha=0.6)
         if view.true is not None:
-            ax.plot(view.times, view.true[row], color=GREY, lw=1.0, label="recorded")
-        ax.plot(view.times, view.predicted[row], color=ORANGE, lw=1.2, label="predicted one step ahead")
-        r = view.correlation[row]
-        said = f": r = {r:.2f} over the test part" if np.isfinite(r) else ""
-        ax.set_title(f"neuron {view.names[row]}{said}", fontsize=9, loc="left")
-        bare(ax)
-    axes[0].legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
-    axes[-1].set_xlabel("time (s)")
-    figure.supylabel(f"activity ({unit})")
+            label = "recorded" if row == 0 else None
+            ax.plot(view.times, base + view.true[row], color=GREY, lw=1.0, label=label)
+        label = "predicted one step ahead" if row == 0 else None
+        ax.plot(view.times, base + view.predicted[row], color=ORANGE, lw=1.2, label=label)
+    names = [
+        f"{short(name)}\nr = {r:.2f}" if np.isfinite(r) else short(name)
+        for name, r in zip(view.names, view.correlation, strict=True)
+    ]
+    centres = np.nanmedian(np.nan_to_num(view.predicted), axis=1) if len(view.times) else np.zeros(k)
+    ax.set_yticks([-row * step + centres[row] for row in range(k)], names, fontsize=8)
+    ax.set_ylim(-(k - 1) * step + min(low, 0) - 0.04 * step, max(high, 0) + 0.04 * step)
+    ax.tick_params(axis="y", length=0)
+    ax.margins(x=0.01)
+    _scale_bar(ax, view, step, unit)
+    defined = "; r over the whole test part" if np.isfinite(view.correlation).any() else ""
+    ax.set(xlabel="time (s)", ylabel="neuron")
+    ax.legend(loc="lower right", bbox_to_anchor=(0.98, 1), fontsize=8, frameon=False, ncols=2)
+    ax.set_title(f"activity ({unit}){defined}", fontsize=9, loc="left")
+    ax.spines[["top", "right", "left"]].set_visible(False)
     return figure
+
+
+def _reach(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return how far traces go down and up, but for single peaks, which may reach into the one above."""
+    known = values[np.isfinite(values)]
+    return (float(np.quantile(known, 0.002)), float(np.quantile(known, 0.998))) if len(known) else (0.0, 1.0)
+
+
+def _scale_bar(ax: Any, view: TraceView, step: float, unit: str) -> None:
+    """Draw how long a round number of units is, at the right of the first trace."""
+    if not len(view.times):
+        return
+    length = 10 ** np.floor(np.log10(step / 2))
+    length *= next(factor for factor in (5, 2, 1) if factor * length <= step / 2)
+    place = view.times[-1] + 0.008 * (view.times[-1] - view.times[0])
+    ax.plot([place, place], [0, length], color="black", lw=2, solid_capstyle="butt", clip_on=False)
+    ax.annotate(f"{length:g}" + (" s.d." if unit == "z-scored" else ""), (place, length / 2), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=7, annotation_clip=False)  # fmt: skip
 
 
 def draw_raster(view: RasterView, *, name: str = "predicted") -> Figure:
@@ -85,8 +119,12 @@ def draw_components(view: ComponentsView) -> Figure:
     """Draw the course of each component, true and predicted, and all samples of one against the other (figure 2)."""
     found = view.components
     count = found.truth.shape[1]
-    figure = new_figure(11.5, 1.75 * count + 0.8)
-    axes = figure.subplots(count, 2, squeeze=False, width_ratios=[3.4, 1])
+    height = 1.75 * count + 0.8
+    figure = new_figure(11.5, height)
+    figure.set_layout_engine("none")  # the room that this picture needs is known, and finding it out takes time
+    margins = {"left": 0.065, "right": 0.985, "bottom": 0.72 / height, "top": 1 - 0.38 / height}
+    grid = figure.add_gridspec(count, 2, width_ratios=[3.4, 1], wspace=0.16, hspace=0.42, **margins)
+    axes = grid.subplots(squeeze=False)
     stretch = longest_stretch(view.times)
     places = np.unique(np.linspace(0, len(found.truth) - 1, min(_MOST_DOTS, len(found.truth))).astype(int))
     for k, (course, cloud) in enumerate(axes):

@@ -26,9 +26,9 @@ from ..metrics.scores import is_constant
 from ..session import SPLITS, FitResult, Session
 from .ordering import Groups, Order
 
-#: Columns and rows of a raster beyond which neighbours are averaged.
-MOST_COLUMNS = 2000
-MOST_ROWS = 1000
+#: Columns and rows of a raster beyond which neighbours are averaged: what a picture has dots for.
+MOST_COLUMNS = 1200
+MOST_ROWS = 400
 _LONGEST = 600  # samples of a course that is drawn
 
 

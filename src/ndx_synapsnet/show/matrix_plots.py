@@ -14,6 +14,7 @@ from .ordering import Groups
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SHARP = 400  # entries a side up to which each is a square; of more, some would fall between the dots of the picture
 _LABEL = 0.028  # part of an axis that a group's name takes
 
 
@@ -50,7 +51,7 @@ def draw_matrix(
         cmap=SIGNED,
         vmin=-limit,
         vmax=limit,
-        interpolation="nearest",
+        interpolation="nearest" if max(matrix.shape) <= _SHARP else "auto",
         extent=(-0.5, sources - 0.5, targets - 0.5, -0.5),
     )
     figure.colorbar(image, ax=ax, shrink=0.75, extend="both")

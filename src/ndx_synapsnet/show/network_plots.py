@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: The ends of the map of signed weights, so that colours mean the same in all pictures.
 POSITIVE, NEGATIVE = "#B2182B", "#2166AC"
-_PIECES = 8  # of a line that fades
+_PIECES = (8, 4)  # of a line that fades: of few lines, and of many
+_MANY = 400
 _FLAT = 2
 
 
@@ -61,8 +62,9 @@ def _edges(ax: Any, view: NetworkView) -> None:
 
     if not len(view.weight):
         return
+    pieces_each = _PIECES[len(view.weight) > _MANY]
     begin, end = view.places[view.source], view.places[view.target]
-    at = np.linspace(0, 1, _PIECES + 1)[:, None]
+    at = np.linspace(0, 1, pieces_each + 1)[:, None]
     course = begin[:, None] * (1 - at) + end[:, None] * at  # (E, pieces + 1, axes)
     if view.places.shape[1] == _FLAT:
         along = end - begin
@@ -71,9 +73,9 @@ def _edges(ax: Any, view: NetworkView) -> None:
     strength = np.abs(view.weight) / np.abs(view.weight).max()
     pieces: Any = np.stack([course[:, :-1], course[:, 1:]], axis=2).reshape(-1, 2, view.places.shape[1])
     hue = np.where(view.weight[:, None] > 0, to_rgb(POSITIVE), to_rgb(NEGATIVE))
-    alpha = (0.25 + 0.65 * strength)[:, None] * np.linspace(0.15, 1, _PIECES)
-    rgba = np.concatenate([np.repeat(hue[:, None], _PIECES, 1), alpha[..., None]], axis=2).reshape(-1, 4)
-    widths = np.repeat(0.5 + 2.0 * strength**1.5, _PIECES)
+    alpha = (0.25 + 0.65 * strength)[:, None] * np.linspace(0.15, 1, pieces_each)
+    rgba = np.concatenate([np.repeat(hue[:, None], pieces_each, 1), alpha[..., None]], axis=2).reshape(-1, 4)
+    widths = np.repeat(0.5 + 2.0 * strength**1.5, pieces_each)
     collection = LineCollection if view.places.shape[1] == _FLAT else Line3DCollection
     ax.add_collection(collection(pieces, colors=rgba, linewidths=widths, capstyle="butt", zorder=1))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COUNTS = (50, 100, 200, 300, 500, 1000, 2000, 5000, 10_000, 50_000)
-_MOST_LINES = 2000
+_MOST_LINES = 1000
 _RATES = (0.01, 0.05, 0.1, 0.2)
 _ALL = "all pairs"
 #: What a threshold is: nothing, a false-discovery rate, or a number of edges.

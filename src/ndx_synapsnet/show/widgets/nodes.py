@@ -22,7 +22,7 @@ from ...nwb.types import SynapsNetFit
 from ...session import Connectivity, Modality, Neurons, Scores, Session
 
 #: Bytes that one picture may read of a series.
-MOST_BYTES = 2**26
+MOST_BYTES = 2**25
 _FEWEST_ROWS = 200
 
 

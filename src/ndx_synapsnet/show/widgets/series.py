@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...metrics import principal_components, shuffle_connectivity
+from ...metrics import principal_components
 from ...session import Session
 from ..activity_plots import draw_components, draw_currents, draw_raster, draw_traces
 from ..activity_view import ComponentsView, CurrentsView, correlate_series, raster_view
@@ -160,7 +160,7 @@ def current_panel(series: Series, recorded: Recorded | None, matrices: dict[str,
     square = {title: matrix for title, matrix in matrices.items() if matrix.same}
     if recorded is None:
         raise InputError(_NOT_THERE, remedy=_REMEDY)
-    shuffled: dict[str, NDArray[np.float64]] = {}
+    rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}  # of the neurons shown, and shuffled
     period = float(np.median(np.diff(series.times[:1000]))) if series.n_samples > 1 else float("nan")
 
     def draw(start: int, window: int, matrix: str) -> Figure:
@@ -168,28 +168,21 @@ def current_panel(series: Series, recorded: Recorded | None, matrices: dict[str,
         activity = recorded(first, last, None).T  # (N, n)
         times = series.times[first:last]
         segment = np.cumsum(np.r_[0, np.diff(times) > 1.5 * period])
-        weights = square[matrix].weights
-        if matrix not in shuffled:
-            shuffled[matrix] = shuffle_connectivity(weights)
-        shown = _spread(len(weights))
+        shown = _spread(len(square[matrix].weights))
+        if matrix not in rows:
+            own = np.array(square[matrix].weights[shown], np.float32)
+            own[np.arange(len(shown)), shown] = 0  # or a neuron would be correlated with itself
+            rows[matrix] = own, np.random.default_rng(0).permutation(own.ravel()).reshape(own.shape)
+        own, shuffled = rows[matrix]
+        target = activity[shown].T
         curves = {
-            matrix: _some_currents(activity, weights, shown, segment),
-            "the same, shuffled": _some_currents(activity, shuffled[matrix], shown, segment),
+            matrix: correlate_series((own @ activity).T, target, segment=segment, lead=0),
+            "the same, shuffled": correlate_series((shuffled @ activity).T, target, segment=segment, lead=0),
         }
-        note = f"{last - first} samples, {len(shown)} of {len(weights)} neurons"
+        note = f"{last - first} samples, {len(shown)} of {activity.shape[0]} neurons"
         return draw_currents(CurrentsView(curves, period, "recorded activity", note))
 
     return panel({**_window(series, _CURRENT_WINDOWS, 600), "matrix": dropdown("matrix", list(square))}, draw)
-
-
-def _some_currents(
-    activity: NDArray[np.float32], weights: NDArray[Any], shown: NDArray[np.int64], segment: NDArray[np.int64]
-) -> Any:
-    """Correlate the currents of some neurons with their activity."""
-    own = np.array(weights[shown], np.float32)
-    own[np.arange(len(shown)), shown] = 0  # or a neuron would be correlated with itself
-    currents = own @ activity  # (shown, n)
-    return correlate_series(currents.T, activity[shown].T, segment=segment, lead=0)
 
 
 def stored_current_panel(series: Series, recording: Session | None = None) -> Any:
@@ -237,11 +230,11 @@ def _window(series: Series, lengths: tuple[int, ...], usual: int) -> dict[str, A
     default = min(known, key=lambda length: abs(length - usual))
     period = float(np.median(np.diff(series.times[:1000]))) if series.n_samples > 1 else 0.0
     names = [(f"{length} samples ({_seconds(length * period)})", length) for length in known]
-    last = max(0, series.n_samples - 1)
-    return {
-        "start": slider("from sample", 0, last, 0, max(1, series.n_samples // 500)),
-        "window": dropdown("window", names, default),
-    }
+    start = slider("from sample", 0, series.n_samples - default, 0, max(1, series.n_samples // 500))
+    window = dropdown("window", names, default)
+    # first, so that it is done when the picture is drawn; what lies beyond the new end moves to it
+    window.observe(lambda change: setattr(start, "max", series.n_samples - change["new"]), names="value")
+    return {"start": start, "window": window}
 
 
 def _seconds(value: float) -> str:
