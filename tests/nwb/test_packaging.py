@@ -72,7 +72,8 @@ def install(wheel: Path, target: Path) -> None:
 
 def test_wheel_holds_the_namespace(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
-    assert {f"ndx_synapsnet/spec/{name}" for name in SPEC} <= set(zipfile.ZipFile(wheel).namelist())
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {"ndx_synapsnet/show/report.css", *(f"ndx_synapsnet/spec/{name}" for name in SPEC)} <= held
     install(wheel, tmp_path)
     module, namespace = load(tmp_path, tmp_path)
     assert module == tmp_path / "ndx_synapsnet" / "__init__.py"
