@@ -124,7 +124,7 @@ def test_plot_with_and_without_the_recording(recording: Path, settings: Path, tm
     run("fit", recording, "-o", tmp_path / "result.nwb", "--config", settings)
     result = run("plot", tmp_path / "result.nwb", "-o", tmp_path / "pictures")
     assert result.exit_code == 0, result.output
-    assert len(list((tmp_path / "pictures").iterdir())) == 4
+    assert {"network.png", "raster.png", "traces.png"} <= {path.name for path in (tmp_path / "pictures").iterdir()}
     recording.rename(tmp_path / "elsewhere.nwb")
     result = run("plot", tmp_path / "result.nwb", "-o", tmp_path / "more")
     assert result.exit_code == 0

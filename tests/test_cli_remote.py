@@ -328,7 +328,7 @@ def test_a_remote_result_is_shown_and_drawn(own, quick, tmp_path):
     assert "Run synapsnet" in run("show", archive.file_url("sub-1_ses-1_result.nwb")).output
     drawn = run("plot", archive.file_url("sub-1_ses-1_result.nwb"))
     assert drawn.exit_code == 0, drawn.output
-    assert len(list(Path("sub-1_ses-1_pictures").iterdir())) == 4
+    assert {"network.png", "components.png"} <= {path.name for path in Path("sub-1_ses-1_pictures").iterdir()}
 
 
 def test_inspect_looks_at_all_that_fit(archive, quick):

@@ -9,8 +9,20 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need the extra [plot]")
 
 from ndx_synapsnet.session import FitResult, Scores, Session
+from ndx_synapsnet.show.canvas import png
 from ndx_synapsnet.show.compute import best_epoch, connectivity_view, correlation_matrix, score_table, trace_view
-from ndx_synapsnet.show.plots import draw_recovery, draw_scores, draw_training, save_pictures
+from ndx_synapsnet.show.matrix_view import MatrixView
+from ndx_synapsnet.show.plots import (
+    draw_matrices,
+    draw_network,
+    draw_recovery,
+    draw_scores,
+    draw_training,
+    figures_of,
+    network_of,
+    save_every_picture,
+    save_pictures,
+)
 
 
 def test_every_picture_is_written(result: FitResult, session: Session, tmp_path: Path) -> None:
@@ -101,3 +113,59 @@ def test_recovery_names_its_correlation(result: FitResult) -> None:
     truth = result.connectivity["effective"].weights
     figure = draw_recovery(connectivity_view(result), truth)
     assert "r = 1.00" in figure.axes[0].get_title()
+
+
+def placed(result: FitResult) -> FitResult:
+    n = len(result.neurons)
+    rng = np.random.default_rng(0)
+    neurons = replace(
+        result.neurons,
+        position=rng.uniform(0, 100, (n, 3)),
+        region=np.array(["b", "a"] * (n // 2)),
+        cell_type=np.array(["e"] * (n - 2) + ["", ""]),
+    )
+    return replace(result, neurons=neurons)
+
+
+def test_plot_draws_all_that_there_is(result: FitResult, session: Session, tmp_path: Path) -> None:
+    names = {path.stem for path in save_every_picture(placed(result), tmp_path, session)}
+    orders = {f"connectivity_by_{name}" for name in ("region", "cell_type", "embedding_cluster", "depth")}
+    assert names == orders | {
+        "connectivity", "network", "embedding", "raster", "components", "currents", "traces", "scores", "training",
+    }  # fmt: skip
+
+
+def test_what_needs_the_recording_or_the_connectivity_is_left_out(result: FitResult, session: Session) -> None:
+    assert set(figures_of(result)) == {"network", "connectivity_by_embedding_cluster", "embedding", "raster"}
+    assert set(figures_of(replace(result, connectivity={}), session)) == {"embedding", "raster", "components"}
+
+
+def test_lines_are_red_and_blue_and_fade_to_where_they_come_from(result: FitResult) -> None:
+    view = network_of(placed(result), strongest=5)
+    figure = draw_network(view)
+    assert figure.axes[0].name == "3d"
+    (lines,) = [c for c in figure.axes[0].collections if type(c).__name__ == "Line3DCollection"]
+    colors = np.asarray(lines.get_color()).reshape(5, -1, 4)
+    red = colors[:, 0, 0] > colors[:, 0, 2]
+    np.testing.assert_array_equal(red, view.weight > 0)
+    assert np.all(np.diff(colors[:, :, 3]) > 0)
+    neurons = placed(result).neurons
+    flat = replace(result, neurons=replace(neurons, position=neurons.position * [1, 1, 0]))
+    assert draw_network(network_of(flat)).axes[0].name == "rectilinear"
+
+
+def test_a_png_has_the_size_that_was_asked_for(result: FitResult) -> None:
+    content = png(draw_training(result), dpi=50)
+    assert content.startswith(b"\x89PNG")
+    assert [int.from_bytes(content[k : k + 4], "big") for k in (16, 20)] == [350, 200]
+
+
+def test_groups_too_small_for_their_names_keep_their_lines() -> None:
+    groups = (*((f"g{k}", k, k + 1) for k in range(99)), ("large", 99, 200))
+    figure = draw_matrices(MatrixView(("m",), (np.eye(200),), groups))
+    ax = figure.axes[0]
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert "large" in labels
+    assert 5 < len(labels) < 40
+    assert len(ax.lines) == 2 * 99
+    assert ax.images[0].norm.vmin == -ax.images[0].norm.vmax  # zero is white

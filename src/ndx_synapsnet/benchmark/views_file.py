@@ -77,10 +77,10 @@ def _write_recording(path: Path, n: int, t: int, rng: np.random.Generator) -> tu
 
 
 def _result(n: int, t: int, series_id: str, rois_id: str, rng: np.random.Generator) -> FitResult:
-    """Return a result of random numbers, in which one pair in fifty is connected."""
+    """Return a result of random numbers, in which a neuron is connected to some forty others."""
     split = np.repeat(np.array([1, 2, 3], np.uint8), [t * 8 // 10, t // 10, t - t * 8 // 10 - t // 10])
     test = np.flatnonzero(split == SPLITS["test"])
-    weights = rng.standard_normal((n, n), np.float32) * (rng.random((n, n)) < 0.02)
+    weights = rng.standard_normal((n, n), np.float32) * (rng.random((n, n)) < min(0.5, 40 / n))
     np.fill_diagonal(weights, 0)
     q = np.where(weights != 0, 0.3 * rng.random((n, n)), 1).astype(np.float32)
     p = (q / 4).astype(np.float32)
