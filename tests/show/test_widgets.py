@@ -18,11 +18,12 @@ pytest.importorskip("ipywidgets", reason="views need the extra [widgets]")
 pytest.importorskip("matplotlib", reason="pictures need the extra [plot]")
 
 import ipywidgets
+from click.testing import CliRunner
 from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_synapsnet import FunctionalConnectivity, NeuronEmbeddings
-from ndx_synapsnet.benchmark.views import run
 from ndx_synapsnet.benchmark.views_file import write_file
+from ndx_synapsnet.cli import main
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.nwb.results import write_result
 from ndx_synapsnet.session import FitResult, Session
@@ -56,8 +57,12 @@ def opened(tab: Any, title: str) -> Any:
 
 
 def test_every_selector_of_every_view_changes_its_picture(tmp_path: Path) -> None:
-    found = run(tmp_path, neurons=N, samples=T)  # raises for one that does not
-    assert json.loads((tmp_path / "views.json").read_text()) == found
+    sizes = ["--neurons", str(N), "--samples", str(T)]
+    done = CliRunner().invoke(main, ["benchmark", "views", "-o", str(tmp_path), *sizes])
+    assert done.exit_code == 0, done.output  # a picture that stays as it was is an error
+    found = json.loads((tmp_path / "views.json").read_text())
+    assert found["slowest"] > 0
+    assert "in less than 0.5 s" in done.output
     assert {name: set(of["selectors"]) for name, of in found["views"].items() if of["selectors"]} == {
         "Connectivity": {"matrix", "order", "pairs"},
         "Network": {"matrix", "pairs", "layout", "color", "elevation", "azimuth"},
