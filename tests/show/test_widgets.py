@@ -25,8 +25,9 @@ from ndx_synapsnet import FunctionalConnectivity, NeuronEmbeddings
 from ndx_synapsnet.benchmark.views_file import write_file
 from ndx_synapsnet.cli import main
 from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.metrics import choose_edges
 from ndx_synapsnet.nwb.results import write_result
-from ndx_synapsnet.session import FitResult, Session
+from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show.widgets import view, view_connectivity, view_currents, view_fit, view_forecast, vis_spec
 from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of, recorded_of
 
@@ -227,6 +228,19 @@ def test_matrices_over_some_of_the_neurons_are_shown_in_their_own_order(result: 
     tab = view_connectivity(node)
     assert bytes(tab.children[0].picture.value).startswith(b"\x89PNG")
     assert "not the same neurons" in opened(tab, "Network").value
+
+
+@pytest.mark.parametrize("matrix", ["effective", "ridge_var"])
+def test_edges_are_those_of_the_rest_of_the_package(fit: Any, matrix: str) -> None:
+    shown = Matrix(fit[matrix])
+    q = shown.q_value if shown.significant else None
+    held = Connectivity(shown.weights, "x", "", q_value=q)
+    for rule in ({"strongest": 30}, {"strongest": 10**6}, {"significant": 0.1}, {"significant": 0.1, "strongest": 7}):
+        if q is not None or "significant" not in rule:
+            np.testing.assert_array_equal(shown.edges(**rule), choose_edges(held, **rule))
+    if q is None:
+        with pytest.raises(InputError, match="no q-values"):
+            shown.edges(significant=0.1)
 
 
 def test_a_region_that_names_a_neuron_twice_tells_the_places_apart(fit: Any) -> None:
