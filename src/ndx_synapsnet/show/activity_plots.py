@@ -114,13 +114,9 @@ def draw_raster(view: RasterView, *, name: str = "predicted") -> Figure:
             ax.set_ylabel("")
     axes[-1].set_xlabel("time (s)")
     if image is not None:
-        figure.colorbar(
-            image,
-            ax=list(axes),
-            label=view.unit if name != "predicted" else f"activity ({view.unit})",
-            extend="both",
-            shrink=0.7,
-        )
+        label = f"activity ({view.unit})" if name == "predicted" else view.unit
+        bar = figure.add_axes((0.905, 0.22, 0.014, 0.6))
+        figure.colorbar(image, cax=bar, label=label, extend="both")
     caption(figure, view.note)
     return figure
 
