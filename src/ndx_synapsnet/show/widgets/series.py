@@ -5,6 +5,7 @@ Letters: n samples, N neurons.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,14 +83,21 @@ def raster_panel(series: Series, recorded: Recorded | None, *, name: str = "pred
     """Return a raster of a window of a series, with what was recorded above it."""
     population = series.population
 
+    scaled = name == "predicted" and series.scale is not None
+
+    @lru_cache(maxsize=1)  # another order of the same window reads nothing
+    def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        values = series.z_scored(first, last) if scaled else series.read(first, last)
+        return values, None if recorded is None else recorded(first, last, None)
+
     def draw(start: int, window: int, order: str) -> Figure:
         first, last = _bounds(series, start, window)
-        scaled = name == "predicted" and series.scale is not None
+        values, true = read(first, last)
         view = raster_view(
-            series.z_scored(first, last) if scaled else series.read(first, last),
+            values,
             series.times[first:last],
             population.orders[order],
-            recorded=None if recorded is None else recorded(first, last, None),
+            recorded=true,
             unit="z-scored" if scaled else str(series.node.unit),
         )
         return draw_raster(view, name=name)
