@@ -47,6 +47,9 @@ def test_a_matrix_is_ordered_thinned_and_says_so() -> None:
     np.testing.assert_array_equal(view.matrices[0], [[15, 13, 12, 14], [0, 0, 0, 0], [0, 0, 0, 0], [11, 9, 8, 10]])
     assert view.note == "by x; the largest"
     assert view.groups == order.groups
+    few = matrix_view({"m": -matrix}, order, edges=matrix > 9, most_pixels=2)
+    np.testing.assert_array_equal(few.matrices[0], [[-15, -14], [-11, -10]])
+    assert few.note == "by x; each pixel is the strongest of 2 x 2 pairs"
     small = matrix_view({"m": matrix}, order, most_pixels=2)
     assert small.matrices[0].shape == (2, 2)
     assert small.shape == (4, 4)

@@ -18,14 +18,16 @@ pytest.importorskip("ipywidgets", reason="views need the extra [widgets]")
 pytest.importorskip("matplotlib", reason="pictures need the extra [plot]")
 
 import ipywidgets
+from click.testing import CliRunner
 from pynwb import NWBHDF5IO, NWBFile
 
 from ndx_synapsnet import FunctionalConnectivity, NeuronEmbeddings
-from ndx_synapsnet.benchmark.views import run
 from ndx_synapsnet.benchmark.views_file import write_file
+from ndx_synapsnet.cli import main
 from ndx_synapsnet.errors import InputError
+from ndx_synapsnet.metrics import choose_edges
 from ndx_synapsnet.nwb.results import write_result
-from ndx_synapsnet.session import FitResult, Session
+from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show.widgets import view, view_connectivity, view_currents, view_fit, view_forecast, vis_spec
 from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of, recorded_of
 
@@ -56,8 +58,12 @@ def opened(tab: Any, title: str) -> Any:
 
 
 def test_every_selector_of_every_view_changes_its_picture(tmp_path: Path) -> None:
-    found = run(tmp_path, neurons=N, samples=T)  # raises for one that does not
-    assert json.loads((tmp_path / "views.json").read_text()) == found
+    sizes = ["--neurons", str(N), "--samples", str(T)]
+    done = CliRunner().invoke(main, ["benchmark", "views", "-o", str(tmp_path), *sizes])
+    assert done.exit_code == 0, done.output  # a picture that stays as it was is an error
+    found = json.loads((tmp_path / "views.json").read_text())
+    assert found["slowest"] > 0
+    assert "in less than 0.5 s" in done.output
     assert {name: set(of["selectors"]) for name, of in found["views"].items() if of["selectors"]} == {
         "Connectivity": {"matrix", "order", "pairs"},
         "Network": {"matrix", "pairs", "layout", "color", "elevation", "azimuth"},
@@ -196,7 +202,9 @@ def test_only_a_window_is_read_and_no_more_than_a_picture_may(fit: Any) -> None:
     shown = opened(view_forecast(node), "Raster")
     assert spy.read == [slice(0, 1000)]
     shown.controls["start"].value = 500
-    assert spy.read[-1] == slice(500, 1500)
+    assert spy.read[1:] == [slice(500, 1500)]
+    shown.controls["order"].value = "file"
+    assert len(spy.read) == 2  # another order of what is there already
     large = Series(SimpleNamespace(**{**vars(node), "data": Spy(np.zeros((2, 2000), np.float32))}), population)
     assert large.most_rows == 2**25 // 8000
 
@@ -222,6 +230,19 @@ def test_matrices_over_some_of_the_neurons_are_shown_in_their_own_order(result: 
     tab = view_connectivity(node)
     assert bytes(tab.children[0].picture.value).startswith(b"\x89PNG")
     assert "not the same neurons" in opened(tab, "Network").value
+
+
+@pytest.mark.parametrize("matrix", ["effective", "ridge_var"])
+def test_edges_are_those_of_the_rest_of_the_package(fit: Any, matrix: str) -> None:
+    shown = Matrix(fit[matrix])
+    q = shown.q_value if shown.significant else None
+    held = Connectivity(shown.weights, "x", "", q_value=q)
+    for rule in ({"strongest": 30}, {"strongest": 10**6}, {"significant": 0.1}, {"significant": 0.1, "strongest": 7}):
+        if q is not None or "significant" not in rule:
+            np.testing.assert_array_equal(shown.edges(**rule), choose_edges(held, **rule))
+    if q is None:
+        with pytest.raises(InputError, match="no q-values"):
+            shown.edges(significant=0.1)
 
 
 def test_a_region_that_names_a_neuron_twice_tells_the_places_apart(fit: Any) -> None:

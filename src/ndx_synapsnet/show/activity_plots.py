@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_DOTS = 4000
+_MOST_NAMES = 12  # groups of neurons along a raster
 
 
 def draw_traces(view: TraceView, *, unit: str = "z-scored") -> Figure:
@@ -74,8 +75,21 @@ def draw_raster(view: RasterView, *, name: str = "predicted") -> Figure:
     panels = [(name, view.predicted)]
     if view.recorded is not None:
         panels.insert(0, ("recorded", view.recorded))
-    figure = new_figure(10, 3.0 * len(panels) + 0.9)
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    height = 3.0 * len(panels) + 0.9
+    figure = new_figure(10, height)
+    figure.set_layout_engine("none")  # the room that this picture needs is known, and finding it out takes time
+    named = 0 < len(view.groups) <= _MOST_NAMES
+    widest = max((len(short(group)) for group, _, _ in view.groups), default=0) if named else 5
+    grid = figure.add_gridspec(
+        len(panels),
+        1,
+        left=0.035 + 0.0062 * widest,
+        right=0.885,
+        bottom=0.78 / height,
+        top=1 - 0.3 / height,
+        hspace=0.14,
+    )
+    axes = grid.subplots(sharex=True, squeeze=False)[:, 0]
     values = np.concatenate([panel.ravel() for _, panel in panels])
     values = values[np.isfinite(values)]
     low, high = np.quantile(values, [0.02, 0.995]) if len(values) else (0.0, 1.0)
@@ -94,19 +108,15 @@ def draw_raster(view: RasterView, *, name: str = "predicted") -> Figure:
         ax.set_ylabel("neuron")
         for _, _, last in view.groups[:-1]:
             ax.axhline(last - 0.5, color=ORANGE, lw=0.6)
-        if view.groups and len(view.groups) <= 12:
+        if named:
             centres = [(first + last - 1) / 2 for _, first, last in view.groups]
-            ax.set_yticks(centres, [group for group, _, _ in view.groups], fontsize=8)
+            ax.set_yticks(centres, [short(group) for group, _, _ in view.groups], fontsize=8)
             ax.set_ylabel("")
     axes[-1].set_xlabel("time (s)")
     if image is not None:
-        figure.colorbar(
-            image,
-            ax=list(axes),
-            label=view.unit if name != "predicted" else f"activity ({view.unit})",
-            extend="both",
-            shrink=0.7,
-        )
+        label = f"activity ({view.unit})" if name == "predicted" else view.unit
+        bar = figure.add_axes((0.905, 0.22, 0.014, 0.6))
+        figure.colorbar(image, cax=bar, label=label, extend="both")
     caption(figure, view.note)
     return figure
 

@@ -15,6 +15,7 @@ from .ordering import Groups, Order
 
 #: Pixels a side beyond which a matrix is drawn by the means of its blocks.
 MOST_PIXELS = 1000
+_COARSE = 200  # a side below which no picture of edges goes
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,14 @@ def matrix_view(
     shown, block = [], 1
     for matrix in matrices.values():
         kept = matrix if edges is None else np.where(edges, matrix, 0)
-        means, block = block_means(kept[place], most_pixels)
-        shown.append(means)
+        # few edges would vanish in means of blocks: large blocks show their strongest one
+        reduce = block_means if edges is None else block_strongest
+        pixels, block = reduce(kept[place], most_pixels if edges is None else _side(edges, most_pixels))
+        shown.append(pixels)
     notes = [order.said, edges_said]
     if block > 1:
-        notes.append(f"each pixel is the mean over {block} x {block} pairs")
+        what = "the mean over" if edges is None else "the strongest of"
+        notes.append(f"each pixel is {what} {block} x {block} pairs")
     return MatrixView(
         tuple(matrices),
         tuple(shown),
@@ -97,6 +101,24 @@ def block_means(matrix: NDArray[np.floating], most: int) -> tuple[NDArray[np.flo
         sums = np.add.reduceat(means, starts, axis=axis, dtype=np.float64)
         means = sums / (counts[:, None] if axis == 0 else counts)
     return np.asarray(means, np.float64), block
+
+
+def block_strongest(matrix: NDArray[np.floating], most: int) -> tuple[NDArray[np.float64], int]:
+    """Return the entries of largest size of square blocks, and the side of a block, as `block_means`."""
+    block = max(1, -(-max(matrix.shape) // most))
+    if block == 1:
+        return np.asarray(matrix, np.float64), 1
+    high = low = matrix
+    for axis, length in enumerate(matrix.shape):
+        starts = np.arange(0, length, block)
+        high = np.maximum.reduceat(high, starts, axis=axis)
+        low = np.minimum.reduceat(low, starts, axis=axis)
+    return np.asarray(np.where(high >= -low, high, low), np.float64), block
+
+
+def _side(edges: NDArray[np.bool_], most: int) -> int:
+    """Return the pixels a side at which some edges cover about a twentieth of a picture, so that each is seen."""
+    return int(np.clip(np.sqrt(np.count_nonzero(edges) / 0.05), min(_COARSE, most), most))
 
 
 def color_limit(matrix: NDArray[np.floating]) -> float:

@@ -75,7 +75,8 @@ def _edges(ax: Any, view: NetworkView) -> None:
     hue = np.where(view.weight[:, None] > 0, to_rgb(POSITIVE), to_rgb(NEGATIVE))
     alpha = (0.25 + 0.65 * strength)[:, None] * np.linspace(0.15, 1, pieces_each)
     rgba = np.concatenate([np.repeat(hue[:, None], pieces_each, 1), alpha[..., None]], axis=2).reshape(-1, 4)
-    widths = np.repeat(0.5 + 2.0 * strength**1.5, pieces_each)
+    thick = 2.0 * min(1.0, np.sqrt(150 / len(strength)))
+    widths = np.repeat(0.4 + thick * strength**1.5, pieces_each)
     collection = LineCollection if view.places.shape[1] == _FLAT else Line3DCollection
     ax.add_collection(collection(pieces, colors=rgba, linewidths=widths, capstyle="butt", zorder=1))
 
@@ -84,10 +85,10 @@ def _neurons(ax: Any, view: NetworkView) -> None:
     used = np.zeros(len(view.places), bool)
     used[view.source] = used[view.target] = True
     known = np.isfinite(view.places).all(axis=1)
-    size = max(3.0, min(28.0, 4000 / max(len(view.places), 1)))
+    size = max(9.0, min(28.0, 4000 / max(int(used.sum()), 1)))
     keywords: dict[str, Any] = {} if view.places.shape[1] == _FLAT else {"depthshade": False}
     colors = _colors(view)
-    for mask, alpha, scale, zorder in ((known & ~used, 0.3, 0.5, 0), (known & used, 1.0, 1.0, 2)):
+    for mask, alpha, scale, zorder in ((known & ~used, 0.3, 0.3, 0), (known & used, 1.0, 1.0, 2)):
         if mask.any():
             ax.scatter(*view.places[mask].T, s=scale * size, c=colors[mask].tolist(), alpha=alpha, linewidths=0,
                        zorder=zorder, **keywords)  # fmt: skip

@@ -73,7 +73,15 @@ def available_orders(
     neurons: Neurons, embeddings: NDArray[np.floating] | None = None, *, modality: Modality = "ophys"
 ) -> list[str]:
     """Return the names of the orders that `order_by` can give, the most telling first."""
-    return [name for name, order in ORDERS.items() if order(neurons, embeddings, modality) is not None]
+    return list(orders_of(neurons, embeddings, modality=modality))
+
+
+def orders_of(
+    neurons: Neurons, embeddings: NDArray[np.floating] | None = None, *, modality: Modality = "ophys"
+) -> dict[str, Order]:
+    """Return all orders that `order_by` can give, by name, the most telling first."""
+    found = {name: order(neurons, embeddings, modality) for name, order in ORDERS.items()}
+    return {name: order for name, order in found.items() if order is not None}
 
 
 def cluster_embeddings(embeddings: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.int64] | None:

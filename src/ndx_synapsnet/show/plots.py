@@ -18,7 +18,7 @@ from .network_plots import draw_network
 from .network_view import NetworkView, network_view
 from .neuron_plots import draw_embedding, draw_score_view
 from .neuron_view import embedding_view, neuron_columns, score_view
-from .ordering import available_orders, order_by
+from .ordering import orders_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,9 +142,8 @@ def figures_of(result: FitResult, session: Session | None = None) -> dict[str, A
     figures: dict[str, Any] = {}
     if "effective" in result.connectivity:
         figures["network"] = draw_network(network_of(result))
-        for name in available_orders(result.neurons, result.embeddings, modality=result.modality):
+        for name, order in orders_of(result.neurons, result.embeddings, modality=result.modality).items():
             if name != "file":
-                order = order_by(name, result.neurons, result.embeddings, modality=result.modality)
                 view = connectivity_view(result, session, order=order)
                 figures[f"connectivity_by_{name.replace(' ', '_')}"] = draw_matrices(view)
     if min(result.embeddings.shape) > 1:
@@ -177,7 +176,7 @@ def raster_of(result: FitResult, session: Session | None = None, *, samples: int
     test = (forecast.split == SPLITS["test"]).nonzero()[0]
     rows = test[longest_stretch(forecast.times[test], samples)]
     mean, std = result.normalization.activity_mean, result.normalization.activity_std
-    first = available_orders(result.neurons, result.embeddings, modality=result.modality)[0]
-    order = order_by(first, result.neurons, result.embeddings, modality=result.modality)
+    orders = orders_of(result.neurons, result.embeddings, modality=result.modality)
+    order = next(iter(orders.values()))
     true = None if session is None else (session.activity[:, forecast.index[rows]].T - mean) / std
     return raster_view((forecast.values[rows] - mean) / std, forecast.times[rows], order, recorded=true)

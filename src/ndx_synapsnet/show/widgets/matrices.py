@@ -10,8 +10,6 @@ from ..matrix_plots import draw_matrices
 from ..matrix_view import matrix_view
 from ..network_plots import draw_network
 from ..network_view import available_layouts, network_view
-from ..neuron_view import neuron_columns
-from ..ordering import Order, available_orders, order_by
 from .nodes import Matrix, Population
 from .panel import dropdown, panel, slider, tabs
 
@@ -52,26 +50,19 @@ def view_connectivity(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> An
 def matrix_panel(matrices: Mapping[str, Matrix]) -> Any:
     """Return the view of matrices: which, in which order, and which of its pairs."""
     first = next(iter(matrices.values()))
-    known: dict[tuple[int, str], Order] = {}
-
-    def order_of(population: Population, name: str) -> Order:
-        key = (id(population), name)
-        if key not in known:
-            known[key] = order_by(name, population.neurons, population.embeddings, modality=population.modality)
-        return known[key]
 
     def draw(matrix: str, order: str, pairs: Threshold) -> Figure:
         chosen = matrices[matrix]
         edges, said = _edges(chosen, pairs)
-        across = None if chosen.same else order_of(chosen.sources, order)
+        across = None if chosen.same else chosen.sources.orders[order]
         view = matrix_view(
-            {matrix: chosen.weights}, order_of(chosen.targets, order), sources=across, edges=edges, edges_said=said
+            {matrix: chosen.weights}, chosen.targets.orders[order], sources=across, edges=edges, edges_said=said
         )
         return draw_matrices(view)
 
-    orders = _orders(first.targets)
+    orders = list(first.targets.orders)
     if not first.same:
-        orders = [name for name in orders if name in _orders(first.sources)]
+        orders = [name for name in orders if name in first.sources.orders]
     usual = next((name for name in ("region", "cell type", "embedding cluster") if name in orders), orders[0])
     return panel(
         {
@@ -89,11 +80,7 @@ def network_panel(matrices: Mapping[str, Matrix]) -> Any:
     if not square:
         raise InputError("targets and sources are not the same neurons", remedy="See the matrix.")
     population = next(iter(square.values())).targets
-    columns = {
-        name: values
-        for name, values in neuron_columns(population.neurons, population.embeddings).items()
-        if values.dtype.kind == "U"
-    }
+    columns = {name: values for name, values in population.columns.items() if values.dtype.kind == "U"}
 
     def draw(matrix: str, pairs: Threshold, layout: str, color: str, elevation: int, azimuth: int) -> Figure:
         chosen = square[matrix]
@@ -126,10 +113,6 @@ def network_panel(matrices: Mapping[str, Matrix]) -> Any:
         },
         draw,
     )
-
-
-def _orders(population: Population) -> list[str]:
-    return available_orders(population.neurons, population.embeddings, modality=population.modality)
 
 
 def _thresholds(matrices: Mapping[str, Matrix], n: int) -> list[tuple[str, Threshold]]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import InputError
 from ..compute import PREDICTOR_NAMES
 from ..neuron_plots import draw_embedding, draw_score_view
-from ..neuron_view import EmbeddingView, embedding_view, neuron_columns, score_view
+from ..neuron_view import EmbeddingView, embedding_view, score_view
 from .nodes import Population, population_of
 from .panel import dropdown, note, panel, require_ipywidgets, table, tabs
 
@@ -50,7 +50,7 @@ def embedding_panel(population: Population) -> Any:
     """Return the map of the embeddings, coloured by any column."""
     if min(population.embeddings.shape) < 2:
         raise InputError("the neurons have no embeddings of two dimensions or more")
-    columns = neuron_columns(population.neurons, population.embeddings, population.scores)
+    columns = population.columns
     maps: dict[str, EmbeddingView] = {}  # UMAP takes its time
 
     def draw(column: str, method: str) -> Figure:

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...metrics import choose_edges
 from ...nwb.neuron_table import COLUMNS, as_text, read_embeddings, read_neurons, read_scores
 from ...nwb.readers.scale import scale_of
 from ...nwb.runs import MODULES
 from ...nwb.types import SynapsNetFit
-from ...session import Connectivity, Modality, Neurons, Scores, Session
+from ...session import Modality, Neurons, Scores, Session
+from ..neuron_view import neuron_columns
+from ..ordering import Order, orders_of
 
 #: Bytes that one picture may read of a series.
 MOST_BYTES = 2**25
@@ -36,6 +37,16 @@ class Population:
     scores: Mapping[str, Scores]
     """By predictor, the model first; empty if the table has none."""
     modality: Modality
+
+    @cached_property
+    def orders(self) -> dict[str, Order]:
+        """The orders that they have, by name."""
+        return orders_of(self.neurons, self.embeddings, modality=self.modality)
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The columns by which they can be coloured."""
+        return neuron_columns(self.neurons, self.embeddings, self.scores)
 
     def select(self, rows: NDArray[np.int64]) -> Population:
         """Return some of the neurons, in that order; neurons that are named twice are told apart by their place."""
@@ -152,17 +163,18 @@ class Matrix:
         return self._found[key]
 
     def _choose(self, significant: float | None, strongest: int | None) -> NDArray[np.bool_]:
-        if self.same:
-            held = Connectivity(self.weights, str(self._node.method), "",
-                                q_value=None if significant is None else self.q_value)  # fmt: skip
-            return choose_edges(held, significant=significant, strongest=strongest)
+        # as choose_edges does it, but without copies in double precision: a person waits for it
         size = np.abs(self.weights)
+        if self.same:
+            np.fill_diagonal(size, 0)
         if significant is not None:
             if self.q_value is None:
                 raise InputError(f"{self.title} has no q-values", remedy="Choose the strongest edges instead.")
-            size = np.where(self.q_value <= significant, size, 0)
-        if strongest is not None and strongest < size.size:
-            size = np.where(size >= np.partition(size.ravel(), size.size - strongest)[size.size - strongest], size, 0)
+            size[~(self.q_value <= significant)] = 0
+        if strongest is not None:
+            found = size[size > 0]
+            if strongest < found.size:
+                return np.asarray(size >= np.partition(found, found.size - strongest)[found.size - strongest])
         return np.asarray(size > 0)
 
     def _rows(self, axis: str) -> NDArray[np.int64]:

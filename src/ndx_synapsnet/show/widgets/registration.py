@@ -56,7 +56,7 @@ def register_nwbwidgets() -> dict[type, Any]:
             view = importlib.import_module(f"{_PACKAGE}.view")
         except Exception as error:  # whatever it is: the user cannot mend it, but must know that this process is spoilt
             raise InputError(
-                f"NWB Widgets {version(_PACKAGE)} could not be imported ({type(error).__name__}: {error})",
+                f"NWB Widgets {_version(_PACKAGE)} could not be imported ({type(error).__name__}: {error})",
                 remedy=f"{_INSTALL}, and start Python anew: what was loaded half may keep other NWB extensions out.",
             ) from error
     registered: dict[type, Any] = view.default_neurodata_vis_spec

@@ -5,6 +5,7 @@ Letters: n samples, N neurons.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from ...session import Session
 from ..activity_plots import draw_components, draw_currents, draw_raster, draw_traces
 from ..activity_view import ComponentsView, CurrentsView, correlate_series, raster_view
 from ..compute import TraceView
-from ..ordering import Order, available_orders, order_by
 from .nodes import Matrix, Recorded, Series, fit_of, recorded_of
 from .panel import dropdown, panel, slider, tabs
 
@@ -82,23 +82,27 @@ def view_currents(node: Any, neurodata_vis_spec: Any = None, *, recording: Sessi
 def raster_panel(series: Series, recorded: Recorded | None, *, name: str = "predicted") -> Any:
     """Return a raster of a window of a series, with what was recorded above it."""
     population = series.population
-    orders: dict[str, Order] = {}
+
+    scaled = name == "predicted" and series.scale is not None
+
+    @lru_cache(maxsize=1)  # another order of the same window reads nothing
+    def read(first: int, last: int) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        values = series.z_scored(first, last) if scaled else series.read(first, last)
+        return values, None if recorded is None else recorded(first, last, None)
 
     def draw(start: int, window: int, order: str) -> Figure:
-        if order not in orders:
-            orders[order] = order_by(order, population.neurons, population.embeddings, modality=population.modality)
         first, last = _bounds(series, start, window)
-        scaled = name == "predicted" and series.scale is not None
+        values, true = read(first, last)
         view = raster_view(
-            series.z_scored(first, last) if scaled else series.read(first, last),
+            values,
             series.times[first:last],
-            orders[order],
-            recorded=None if recorded is None else recorded(first, last, None),
+            population.orders[order],
+            recorded=true,
             unit="z-scored" if scaled else str(series.node.unit),
         )
         return draw_raster(view, name=name)
 
-    known = available_orders(population.neurons, population.embeddings, modality=population.modality)
+    known = list(population.orders)
     return panel({**_window(series, _WINDOWS, 1000), "order": dropdown("order by", known, known[0])}, draw)
 
 
