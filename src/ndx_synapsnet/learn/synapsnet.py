@@ -129,7 +129,10 @@ class SynapsNet(Forecaster):
         self.filters[session] = kept_filter(fit)
         weights = torch.as_tensor(fit.weights)
         self.weights[session].copy_(weights).fill_diagonal_(0)
-        own = torch.cat([torch.as_tensor(fit.own), weights.diagonal()[:, None]], dim=1)  # oldest first
+        last = weights.diagonal()
+        own = torch.cat([torch.as_tensor(fit.own), last[:, None]], dim=1)  # oldest first
+        if own.shape[1] > 1:  # of what the neuron sends, u(t) = z(t) - δ z(t-1)
+            own[:, -2] -= torch.as_tensor(fit.decay) * last
         self.history[session].copy_(own)
         parts = (fit.loadings, fit.behavior, fit.intercept[:, None])
         names = ("loadings", "behavior", "intercept")
