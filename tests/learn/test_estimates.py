@@ -77,6 +77,24 @@ def test_refuses_too_few_rows_and_what_is_not_a_number():
         regress(np.full((40, 2), np.nan), np.ones((40, 2)))
 
 
+def test_the_drive_of_a_sample_is_what_acted_on_it():
+    # the source tells of the drive that reaches the target a sample later, but does nothing itself
+    rng = np.random.default_rng(0)
+    activity = rng.normal(size=(3, 4_000))
+    drive = np.r_[0, activity[0, :-1]] + rng.normal(size=4_000)
+    activity[1] += drive
+    session = replace(noise_session(3, 4_000, 0), activity=activity.astype(np.float32))
+    (windows,) = prepare([session], WindowConfig(window=5))
+
+    class Known:
+        def smoothed(self, windows):
+            return drive[:, None], np.zeros((1, 1))
+
+    estimate, _ = estimate_connectivity(windows, Known())
+    assert abs(estimate.weights[1, 0]) < 4 * estimate.standard_error[1, 0]
+    assert estimate.standard_error[1, 0] < 0.03
+
+
 def test_finds_connections_and_only_those_in_slow_signals():
     n, t = 30, 8_000
     rng = np.random.default_rng(0)
