@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .connectivity import connectivity
 from .files import make_folder
 from .paper import VERBS
 
@@ -229,6 +230,7 @@ def faults(output: Path) -> None:
 
 for verb in VERBS:
     benchmark.add_command(verb)
+benchmark.add_command(connectivity)
 
 
 def _streaming_row(row: dict[str, Any]) -> list[Any]:
