@@ -55,7 +55,7 @@ def _dot(ax: Any, place: int, row: Mapping[str, Any], measure: str) -> None:
     color = BLUE if row["method"] == REFERENCE else GREY
     entry = row[measure]
     values = [value for value in entry["by_unit"] if value is not None]
-    ax.plot(values, np.full(len(values), place), "o", color=color, ms=3.5, alpha=0.4, mew=0)
+    ax.plot(values, np.full(len(values), place + 0.28), "o", color=color, ms=3.5, alpha=0.5, mew=0)
     if entry["mean"] is not None:
         ax.errorbar(entry["mean"], place, xerr=entry["sem"], fmt="o", color=color, ms=6, capsize=2)
 
@@ -79,6 +79,9 @@ def _curves(found: Mapping[str, Any], groups: list[Mapping[str, Any]]) -> Any:
                 ax.errorbar([place for place, _ in known], [entry["mean"] for _, entry in known],
                             yerr=[entry["sem"] or 0 for _, entry in known], fmt="o-", color=color, ms=4, capsize=3,
                             label=points[0][1]["title"])  # fmt: skip
+            if measure == "average_precision":
+                chances = [row["chance"]["mean"] for group in own for row in group["rows"]]
+                ax.axhline(np.mean([c for c in chances if c is not None]), color=GREEN, lw=1, ls=":")
             ax.set_xscale("log", base=2)
             ax.set_xticks(places, [axis_label(place) for place in places])
             ax.minorticks_off()
@@ -86,5 +89,5 @@ def _curves(found: Mapping[str, Any], groups: list[Mapping[str, Any]]) -> Any:
             ax.spines[["top", "right"]].set_visible(False)
         line[0].set_title(KINDS.get(kind, kind), fontsize=10, loc="left")
         line[0].legend(frameon=False, fontsize=8)
-    figure.supxlabel("dots: networks; bars: standard errors of their mean", fontsize=8)
+    figure.supxlabel("small dots: networks; bars: standard errors of their mean; dotted: chance", fontsize=8)
     return figure
