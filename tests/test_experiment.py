@@ -46,6 +46,22 @@ def test_result_is_complete(fitted: FitResult, recording: Session) -> None:
     assert config_from_mapping(fitted.config) == load_config(overrides={**QUICK, "keep": "all"})
 
 
+def test_connectivity_is_in_spikes_and_says_how_sure_it_is(fitted: FitResult, recording: Session) -> None:
+    effective, raw = fitted.connectivity["effective"], fitted.connectivity["raw"]
+    assert "in spikes" in effective.description
+    assert effective.standard_error is not None
+    off = ~np.eye(12, dtype=bool)
+    assert (effective.standard_error[off] > 0).all()
+    std = fitted.normalization.activity_std
+    per_deviation = effective.weights * std / std[:, None]
+    # the network took them, or kept the linear model's, which are much like them
+    assert np.corrcoef(per_deviation[off], raw.weights[off])[0, 1] > 0.8
+    assert any("hidden series" in note for note in fitted.provenance["notes"])
+    calcium = replace(recording, activity_kind="fluorescence", unit="dF/F", modality="ophys")
+    (other,) = fit(calcium, load_config("fast", overrides=QUICK), progress=False)
+    assert "both z-scored" in other.connectivity["effective"].description
+
+
 def test_forecast_is_in_source_units_and_scores_are_its(fitted: FitResult, recording: Session) -> None:
     test = fitted.forecast.split == SPLITS["test"]
     values, index = fitted.forecast.values[test], fitted.forecast.index[test]

@@ -352,6 +352,7 @@ def _connectivities(
     common: dict[str, Any] = {"lag": 1, "lag_seconds": session.period}
     diagonal: Literal["zero", "learned"] = "learned" if config.model.learns_diagonal else "zero"
     effective: dict[str, Any] = {"weights": model.connectivity(j)}
+    source = "the source's activity"
     unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
     about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
     if found is not None:
@@ -364,11 +365,13 @@ def _connectivities(
             "posterior mean of the weight, from the data as the trained network weighs them, times the target's mean "
             "gain d(forecast)/d(input current). The standard error is the posterior's deviation"
         )
+        if windows.deconvolved is not None:
+            source = "what is new in the source's activity (its decay from sample to sample taken off)"
         about_raw = "The model's own parameter A: weights of the input current, both sides z-scored"
     return {
         "effective": Connectivity(
             method="synapsnet",
-            description=f"Mean change of the target's forecast per unit of the source's activity, both {unit}: {about}",
+            description=f"Mean change of the target's forecast per unit of {source}, both {unit}: {about}",
             gain_normalized=True,
             diagonal=diagonal,
             **effective,

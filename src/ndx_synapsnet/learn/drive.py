@@ -243,7 +243,8 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
     config = config or DriveConfig()
     nothing = np.zeros(windows.n_neurons)
     decays = {False: [nothing], True: [estimate_decay(windows)], None: [nothing, estimate_decay(windows)]}
-    tried = [_without_drive(windows, decay, config.deflations) for decay in decays[config.deconvolve]]
+    sent = decays[config.deconvolve if windows.window > 1 else False]  # what is new takes two samples to see
+    tried = [_without_drive(windows, decay, config.deflations) for decay in sent]
     fit, moments = min(tried, key=lambda each: each[0].validation_mse[0])
     windows = with_sources(windows, fit.decay)
     losses = [*fit.validation_mse]

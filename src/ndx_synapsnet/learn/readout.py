@@ -1,14 +1,15 @@
 """Connectivity read from a trained network that starts as a linear model: how its forecasts answer to each source.
 
-The network's forecast of target i is linearised in the current it had, I = A x + C f + D b + c, with the slope g_i(t) =
+The network's forecast of target i is linearised in the current it had, I = A u + C f + D b + c, with the slope g_i(t) =
 ∂x̂_i(t+1)/∂I_i(t), and what explains the sample itself is regressed anew (one Gauss-Newton step):
 
-    y_i(t+1) - x̂_i(t+1) + g_i(t) I_i(t) = g_i(t) [Σ_j w_ij x_j(t) + o_i x_i(t) + d_i b(t) + c_i + l_i v(t)] + noise
+    y_i(t+1) - x̂_i(t+1) + g_i(t) I_i(t) = g_i(t) [Σ_j w_ij u_j(t) + o_i u_i(t) + d_i b(t) + c_i + l_i v(t)] + noise
 
-with weights 1 / variance, the variance being a linear function of the forecast. v is the hidden drive as all samples
-together show it, and how unsure it is counts; it, behaviour, the constant and own activity are projected out. w gets
-the same prior as in the linear stage (`shrinkage`). So samples in which a neuron cannot answer, as it is silent or
-saturated, count for little, and those of much noise too; this, beside the drive, is what the network adds.
+with weights 1 / variance, the variance being a linear function of the forecast. u is what neurons send (`drive`). v is
+the hidden drive as all samples together show it, and how unsure it is counts; it, behaviour, the constant and what the
+target itself sends are projected out. w gets the same prior as in the linear stage (`shrinkage`). So samples in which a
+neuron cannot answer, as it is silent or saturated, count for little, and those of much noise too; this, beside the
+drive, is what the network adds.
 
 Target by target the products of all sources are N³ numbers. Here all targets share one matrix of products, made with
 their mean weights, while gradients and variances are each target's own: a few steps towards the same optimum, each of
@@ -47,8 +48,8 @@ _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not
 class Readout:
     """What the data, seen through the network, say of a session's connectivity; z-scored, [target, source].
 
-    Effects are mean changes of the target's forecast per unit of the source: a weight times the target's mean gain.
-    The diagonals are 0.
+    Effects are mean changes of the target's forecast per unit of what the source sends: a weight times the target's
+    mean gain. The diagonals are 0.
     """
 
     weights: NDArray[np.float64]
