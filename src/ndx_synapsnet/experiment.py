@@ -309,7 +309,8 @@ def _forecast_and_score(
     truth = windows.truth(test)
     scores = {"synapsnet": score_neurons(predict_series(model, windows, test), truth)}
     references = {}
-    alone = replace(windows, session=0)  # a reference is made for this session only
+    # a reference is made for this session only, and sees the activity as it is
+    alone = replace(windows, session=0, deconvolved=None)
     for name, make in REFERENCES.items():
         reference = references[name] = make([alone])
         train(reference, [alone], config.train)

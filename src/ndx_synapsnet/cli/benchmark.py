@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .connectivity import connectivity
 from .files import make_folder
 from .paper import VERBS
 
@@ -271,6 +272,7 @@ def calibration(output: Path, quick: bool, lengths: tuple[int, ...], seeds: int,
 
 for verb in VERBS:
     benchmark.add_command(verb)
+benchmark.add_command(connectivity)
 
 
 def _streaming_row(row: dict[str, Any]) -> list[Any]:

@@ -270,6 +270,30 @@ def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
     return replace(windows, drive=drive.series(windows))
 
 
+def drive_as_behavior(windows: Windows, fit: DriveFit) -> Windows:
+    """Return the session with its hidden drive as further behaviours, and with what neurons send, for any other model.
+
+    Over the training part the drive is as all samples show it (`DriveFit.smoothed`), elsewhere as earlier samples do,
+    so that a strength chosen there and a forecast are honest.
+    """
+    found = with_drive(windows, fit.filter())
+    drive, smoothed = found.drive.clone(), torch.from_numpy(fit.smoothed(windows)[0])
+    targets = windows.targets["train"]
+    drive[targets - 1] = smoothed.to(drive)[targets]  # a behaviour is known one sample before what it explains
+    scale, k = windows.normalization, fit.components
+    return replace(
+        found,
+        drive=drive[:, :0],
+        behavior=torch.cat([windows.behavior, drive.to(windows.behavior)], dim=1),
+        behavior_names=(*windows.behavior_names, *(f"drive_{j}" for j in range(k))),
+        normalization=replace(
+            scale,
+            behavior_mean=np.append(scale.behavior_mean, np.zeros(k)),
+            behavior_std=np.append(scale.behavior_std, np.ones(k)),
+        ),
+    )
+
+
 def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) -> tuple[DriveFit, Moments]:
     """Return the best fit without hidden drive, and the moments behind it."""
     windows = with_sources(windows, decay)
