@@ -118,6 +118,8 @@ def _recursion(matrix: Array, added: Array, before: Array) -> Array:
     the block before left then decays through it.
     """
     (t, k), size = added.shape, min(_BLOCK, max(len(added), 1))
+    if not added.size:
+        return added.copy()
     powers = np.empty((size + 1, k, k))
     powers[0] = np.eye(k)
     for j in range(size):
