@@ -38,8 +38,8 @@ _COLUMNS = 65_536  # windows x neurons that are forecast at once
 _BLOCK = 2**20  # numbers of a series multiplied at once
 _LARGEST = 6e4  # in half precision
 _VANISHES = 1e-8  # less variance than this, against the largest, is rounding
-_STEPS = 3  # towards the posterior mean
-_SWEEPS = 10  # of the shrinkage in each step
+_STEPS = 4  # towards the posterior mean
+_SWEEPS = 4  # of the shrinkage in each step
 _FREE_STEPS = 6  # towards the weighted least squares, where nothing is shrunk
 _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not believed, nor the linearisation
 
