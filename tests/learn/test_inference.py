@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ndx_synapsnet.learn.estimates import Estimate
-from ndx_synapsnet.learn.inference import assess, benjamini_hochberg, two_sided
+from ndx_synapsnet.learn.inference import assess, two_sided
+from ndx_synapsnet.metrics import benjamini_hochberg
 
 N = 60
 OFF = ~np.eye(N, dtype=bool)

@@ -6,7 +6,7 @@ Letters: N recorded neurons, T samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..experiment import software_versions
+from ..experiment import fit, software_versions
 from ..learn.drive import DriveConfig, fit_drive
 from ..learn.estimates import estimate_connectivity
-from ..learn.inference import Diagnostics, assess, benjamini_hochberg, two_sided
+from ..learn.inference import assess, two_sided
 from ..learn.preparation import prepare
+from ..metrics import benjamini_hochberg
 from ..session import Session
 from ..show.plots import BLUE, GREEN, GREY, ORANGE, new_figure, save_figures
 from ..simulate import SIMULATORS
@@ -53,23 +54,32 @@ class Findings:
     """(M, M)."""
     kept: NDArray[np.bool_]
     """(N,)."""
-    diagnostics: Diagnostics | None = None
-    """What it says about itself."""
+    diagnostics: Mapping[str, Any] | None = None
+    """What it says about itself: the fields of `Diagnostics`."""
 
 
 SessionTest = Callable[[Session], Mapping[str, Findings]]
 """Tests a session in one or several ways, by name."""
 
 
-def three_tests(session: Session) -> dict[str, Findings]:
-    """Test a session our way, and with the normal null of a t-test: beside the hidden drive, and without it."""
+def all_tests(session: Session) -> dict[str, Findings]:
+    """Test a session as a fit does, as its linear stage alone would, and by t-tests beside the hidden drive and without.
+
+    The t-tests take the normal distribution for the null.
+    """
+    (result,) = fit(session, progress=False)
+    matrix = result.connectivity["effective"]
+    assert matrix.p_value is not None
+    assert matrix.q_value is not None
+    kept = np.isin(session.neurons.id, result.neurons.id)
+    said = result.provenance["significance"]
+    found = {"fit": Findings(matrix.p_value, matrix.q_value, kept, said)}
     (windows,) = prepare([session])
-    found: dict[str, Findings] = {}
     for drive, config in (("drive", DriveConfig()), ("no drive", DriveConfig(components=0))):
         estimate, halves = estimate_connectivity(windows, fit_drive(windows, config))
         ours = assess(estimate.weights, estimate.standard_error, halves=halves)
         if drive == "drive":
-            found["ours"] = Findings(ours.p, ours.q, windows.kept, ours.diagnostics)
+            found["linear stage"] = Findings(ours.p, ours.q, windows.kept, asdict(ours.diagnostics))
         pairs = ours.standard_error > 0
         np.fill_diagonal(pairs, False)
         p, q = np.ones_like(ours.p), np.ones_like(ours.q)
@@ -79,7 +89,7 @@ def three_tests(session: Session) -> dict[str, Findings]:
     return found
 
 
-def calibrate(recordings: Iterable[Known], test: SessionTest = three_tests) -> list[dict[str, Any]]:
+def calibrate(recordings: Iterable[Known], test: SessionTest = all_tests) -> list[dict[str, Any]]:
     """Compare what a test says with what is so.
 
     Parameters
@@ -224,7 +234,7 @@ def _compare(tested: Findings, truth: NDArray[np.floating]) -> dict[str, Any]:
     p, q = tested.p[off], tested.q[off]
     none, edges = p[~connected], int(connected.sum())
     found = [q <= level for level in LEVELS]
-    told = {} if tested.diagnostics is None else vars(tested.diagnostics)
+    told = tested.diagnostics or {}
     return {
         "pairs": len(p),
         "edges": edges,

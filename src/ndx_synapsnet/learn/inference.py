@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..metrics import benjamini_hochberg
 from .coordinate_descent import Array
 from .estimates import Estimate
 
@@ -181,27 +182,6 @@ def fit_null(z: Array, tested: NDArray[np.bool_]) -> Null:
     again, spread = _middle_and_spread((z - center)[tested])
     center = center + again
     return Null(center, spread * _factors(np.abs(z - center), tested, spread), middle, spread)
-
-
-def benjamini_hochberg(p: ArrayLike) -> Array:
-    """Return q-values: for each p-value (n,), the least false-discovery rate at which it is among those found.
-
-    Source: Benjamini and Hochberg (1995), in the step-up form.
-
-    Raises
-    ------
-    ValueError
-        If a p-value is not between 0 and 1.
-    """
-    values = np.asarray(p, np.float64)
-    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("p-values must be a row of numbers from 0 to 1")
-    n = len(values)
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * n / np.arange(1, n + 1)
-    q = np.empty(n)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q
 
 
 def _testable(weights: Array, error: Array) -> NDArray[np.bool_]:
