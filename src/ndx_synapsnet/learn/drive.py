@@ -31,6 +31,7 @@ from .shrinkage import Posterior, Prior, shrink_coupled
 from .windows import Windows
 
 _BLOCK = 2**20  # numbers of a series gathered at a time
+_SWEEPS = 16
 _ROWS = 512  # samples averaged at a time
 _SMOOTHING = 5.0  # samples: over how many past ones a residual is averaged to find what persists in it
 _PERSISTENCE = 0.9  # of a new component, to start from
@@ -58,10 +59,10 @@ class DriveConfig:
     lower the validation MSE."""
     iterations: int = 16
     """Of expectation and maximisation after each component that is added, at most."""
-    tolerance: float = 2e-3
+    tolerance: float = 1e-2
     """They end when no weight and no loading moves by more."""
-    sweeps: int = 4
-    """Passes of the shrinkage within an iteration; the last fit makes up to 30."""
+    sweeps: int = 3
+    """Passes of the shrinkage within an iteration; the first and the last make up to 16."""
 
     def __post_init__(self) -> None:
         if self.components is not None and self.components < 0:
@@ -260,7 +261,7 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
             break
         fit = grown
     if fit.components:
-        fit = _iterate(windows, moments, fit, 30)
+        fit = _iterate(windows, moments, fit, _SWEEPS)
     return replace(fit, validation_mse=tuple(losses))
 
 
@@ -308,7 +309,7 @@ def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) 
             noise=np.ones(n), transition=np.zeros((k, k)), innovation=np.zeros((k, k)), deflation=deflation,
             validation_mse=(), posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
         )  # fmt: skip
-        fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), 30)
+        fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), _SWEEPS)
         fit = replace(fit, validation_mse=(_validation_mse(windows, fit),))
         if best is not None and not fit.validation_mse < best.validation_mse:
             break
