@@ -374,8 +374,8 @@ def _connectivities(
         }
         about = (
             "posterior mean of the weight, from the data as the trained network weighs them, times the target's mean "
-            "gain d(forecast)/d(input current). Standard error, p and q are those of the same effect without shrinkage, "
-            "and allow for confounding by what was not recorded as well as for sampling noise"
+            "gain d(forecast)/d(input current). Standard error, p and q are of the same effect without shrinkage, and "
+            "allow for confounding by what was not recorded as well as for sampling noise"
         )
         if windows.deconvolved is not None:
             source = "what is new in the source's activity (its decay from sample to sample taken off)"

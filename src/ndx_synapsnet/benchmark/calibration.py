@@ -63,7 +63,7 @@ SessionTest = Callable[[Session], Mapping[str, Findings]]
 
 
 def all_tests(session: Session) -> dict[str, Findings]:
-    """Test a session as a fit does, as its linear stage alone would, and by t-tests beside the hidden drive and without.
+    """Test a session as a fit does, as its linear stage alone would, and by two t-tests: with hidden drive or without.
 
     The t-tests take the normal distribution for the null.
     """
