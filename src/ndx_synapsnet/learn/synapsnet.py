@@ -108,6 +108,7 @@ class SynapsNet(Forecaster):
         else:
             history = [torch.zeros(w.n_neurons, w.window) for w in windows]
         self.history = nn.ParameterList(nn.Parameter(each) for each in history)
+        self.fits = tuple(fits or ())
         self.filters: list[DriveFilter | None] = [None] * len(self.windows)
         if config.connectivity == "fixed":
             self.weights.requires_grad_(False)
