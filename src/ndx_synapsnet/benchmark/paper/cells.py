@@ -25,6 +25,7 @@ from ...errors import InputError
 from ...experiment import software_versions
 from ...learn.forecaster import Forecaster, Solver, predict_series
 from ...learn.preparation import prepare, target_samples
+from ...learn.synapsnet import SynapsNet
 from ...learn.train import Training, resolve_device, train
 from ...learn.windows import Windows, with_history
 from ...metrics import correlate_three_currents, principal_components, recovery, score_neurons
@@ -153,6 +154,8 @@ def _fit_and_score(
     seen = prepared if plan.history is None else [with_history(w, plan.history) for w in prepared]
     begin = time.perf_counter()
     model, training = _fit(plan, seen, progress)
+    if isinstance(model, SynapsNet):
+        seen = list(model.windows)  # with what its linear stage found
     seconds = time.perf_counter() - begin
     return {
         "extras": sorted(extras),
@@ -173,7 +176,8 @@ def _fit(plan: Plan, windows: Sequence[Windows], progress: bool | None) -> tuple
     best: tuple[float, Forecaster, Training] | None = None
     for choice in range(len(plan.settings)):
         model = plan.build(windows, choice)
-        training = train(model, windows, plan.train, progress=progress)
+        its = model.windows if isinstance(model, SynapsNet) else windows
+        training = train(model, its, plan.train, progress=progress)
         if training.interrupted:
             raise KeyboardInterrupt
         loss = float(np.nanmin(training.curve["validation_mse"]))

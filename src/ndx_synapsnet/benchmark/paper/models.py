@@ -26,6 +26,15 @@ Kind = Literal["synapsnet", "rival", "reference"]
 _BY_WINDOWS: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.01}
 _BY_WINDOWS_TRANSFORMER: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.003}
 
+#: SynapsNet that learns its connectivity from nothing, as the paper's does, in the training of our recipes.
+_WITHOUT_LINEAR_STAGE: dict[str, Any] = {
+    "connectivity": "learned",
+    "skip_history": False,
+    "skip_current": False,
+    "penalty": "l1",
+    "penalty_weight": 0.004,
+}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -93,7 +102,7 @@ class Plan:
         """
         settings, seed = self.settings[choice], self.train.seed
         if self.kind == "synapsnet":
-            return SynapsNet(windows, SynapsNetConfig(**settings), seed=seed)
+            return SynapsNet.started(windows, SynapsNetConfig(**settings), seed=seed)
         if self.kind == "rival":
             rival = BASELINES[self.name]
             return rival.build(windows, rival.config(**settings), seed=seed)
@@ -146,7 +155,10 @@ def plan(
 def _of_synapsnet(model: Model, base: ExperimentConfig) -> tuple[tuple[dict[str, Any], ...], TrainConfig]:
     """Return SynapsNet's settings, one set for each weight of the recipe's grid, and its training."""
     weights = base.penalty_grid or (base.model.penalty_weight,)
-    settings = tuple(asdict(replace(base.model, **{"penalty_weight": each, **model.settings})) for each in weights)
+    plain = _WITHOUT_LINEAR_STAGE if base.model.drive and model.settings.get("drive") is False else {}
+    settings = tuple(
+        asdict(replace(base.model, **{"penalty_weight": each, **plain, **model.settings})) for each in weights
+    )
     by_windows = base.recipe != "paper" and settings[0]["decoder"] == "transformer"
     return settings, replace(base.train, **_BY_WINDOWS_TRANSFORMER) if by_windows else base.train
 
