@@ -114,7 +114,9 @@ def test_hidden_neurons_and_those_set_aside_are_not_scored() -> None:
     kept[silent] = False
     assert np.array_equal(prepared.truth, material.truth[np.ix_(kept, kept)])
     assert prepared.scored.sum() == len(prepared.truth) == 7
-    assert METHODS["ridge_var"].run(prepared).weights.shape == (23, 23)
+    estimate = METHODS["ridge_var"].run(prepared)
+    assert estimate.weights.shape == (23, 23)
+    assert score(estimate, prepared)["mse"] == pytest.approx(estimate.scores.mse[prepared.scored].mean(), rel=1e-5)
 
 
 def test_a_second_run_estimates_nothing_and_a_lost_cell_is_run_again(
