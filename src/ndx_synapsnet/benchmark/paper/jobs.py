@@ -45,10 +45,10 @@ def run_cells(
     InputError
         If a process ends by itself, such as for want of memory. Cells that are done stay done, here as on Ctrl-C.
     """
-    run = run or run_cell
+    one: Callable[..., dict[str, Any]] = run or run_cell
     if jobs == 1 or len(cells) < 2:
         for cell in cells:
-            yield cell, run(cell, folder, progress=None)
+            yield cell, one(cell, folder, progress=None)
         return
     jobs = min(jobs, len(cells))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -58,7 +58,7 @@ def run_cells(
         jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads, remote)
     )
     try:
-        waiting = {pool.submit(run, cell, folder): cell for cell in cells}
+        waiting = {pool.submit(one, cell, folder): cell for cell in cells}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
     except BrokenProcessPool as error:
