@@ -112,8 +112,8 @@ def score(estimate: Estimate, prepared: Prepared) -> dict[str, Any]:
     -------
     dict
         ``recovery``, in the unit that is right: of counts that of a source's spike, else z-scored; ``source_units``
-        and ``z_scored``; ``precision_at``; ``correlation`` and ``mse`` of the forecast, means over neurons; ``neurons``
-        that are scored and ``samples`` of the test part; and what the estimate says itself.
+        and ``z_scored``; ``precision_at``; ``correlation`` and ``mse`` of the forecast, means over the ``neurons``
+        that are scored; ``samples`` of the test part; and what the estimate says itself.
     """
     std = prepared.windows.normalization.activity_std.astype(np.float64)
     weights = np.asarray(estimate.weights, np.float64)
@@ -128,8 +128,8 @@ def score(estimate: Estimate, prepared: Prepared) -> dict[str, Any]:
             {"count": each.count, "fraction": each.fraction, "precision": plain(each.precision)}
             for each in precision_at(natural, prepared.truth)
         ],
-        "correlation": plain(_mean(estimate.scores.correlation)),
-        "mse": plain(_mean(estimate.scores.mse)),
+        "correlation": plain(_mean(estimate.scores.correlation[prepared.scored])),
+        "mse": plain(_mean(estimate.scores.mse[prepared.scored])),
         "neurons": len(prepared.truth),
         "samples": len(prepared.windows.targets["test"]),
         **estimate.facts,

@@ -24,7 +24,7 @@ _C = TypeVar("_C")
 
 
 def run_cells(
-    cells: Sequence[_C], folder: Path, *, jobs: int = 1, run: Callable[..., dict[str, Any]] = run_cell
+    cells: Sequence[_C], folder: Path, *, jobs: int = 1, run: Callable[..., dict[str, Any]] | None = None
 ) -> Generator[tuple[_C, dict[str, Any]], None, None]:
     """Run cells, and yield each with its record as it is done.
 
@@ -35,7 +35,8 @@ def run_cells(
     folder : Path
         Of the cells' files.
     run : callable
-        Runs one: ``run(cell, folder, progress=None)`` returns its record. A function of a module.
+        Runs one: ``run(cell, folder, progress=None)`` returns its record. A function of a module; `cells.run_cell` if
+        left out.
     jobs : int
         Processes. The numbers are the same with any, up to rounding: each has its part of the processor's threads.
 
@@ -44,9 +45,10 @@ def run_cells(
     InputError
         If a process ends by itself, such as for want of memory. Cells that are done stay done, here as on Ctrl-C.
     """
+    one: Callable[..., dict[str, Any]] = run or run_cell
     if jobs == 1 or len(cells) < 2:
         for cell in cells:
-            yield cell, run(cell, folder, progress=None)
+            yield cell, one(cell, folder, progress=None)
         return
     jobs = min(jobs, len(cells))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -56,7 +58,7 @@ def run_cells(
         jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads, remote)
     )
     try:
-        waiting = {pool.submit(run, cell, folder): cell for cell in cells}
+        waiting = {pool.submit(one, cell, folder): cell for cell in cells}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
     except BrokenProcessPool as error:
