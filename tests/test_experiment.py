@@ -152,6 +152,20 @@ def test_recipes_load_and_the_paper_s_is_the_paper_s() -> None:
     assert isinstance(load_config(), ExperimentConfig)
 
 
+def test_a_model_without_one_of_its_inputs_learns_from_nothing() -> None:
+    default = load_config().model
+    assert default.drive
+    for left_out in ("use_activity", "use_connectivity", "use_behavior"):
+        model = load_config(overrides={"model": {left_out: False}}).model
+        assert (model.drive, model.connectivity, model.skip_current) == (False, "learned", False)
+    told = load_config(overrides={"model": {"use_behavior": False, "penalty_weight": 0.5}}).model
+    assert (told.penalty, told.penalty_weight) == ("l1", 0.5)
+    paper = load_config("paper").model
+    assert load_config("paper", overrides={"model": {"use_behavior": False}}).model == replace(
+        paper, use_behavior=False
+    )
+
+
 def test_unknown_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown recipe 'papre'"):
         load_config("papre")

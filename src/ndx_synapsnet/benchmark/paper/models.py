@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ...config import ExperimentConfig, load_config
+from ...config import WITHOUT_LINEAR_STAGE, ExperimentConfig, load_config
 from ...learn.baselines import BASELINES
 from ...learn.forecaster import Forecaster
 from ...learn.linear import AR, REFERENCES
@@ -25,15 +25,6 @@ Kind = Literal["synapsnet", "rival", "reference"]
 #: How windows are trained on where a recipe is for stretches, for which its batch and rate are.
 _BY_WINDOWS: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.01}
 _BY_WINDOWS_TRANSFORMER: dict[str, Any] = {"batch_size": 32, "learning_rate": 0.003}
-
-#: SynapsNet that learns its connectivity from nothing, as the paper's does, in the training of our recipes.
-_WITHOUT_LINEAR_STAGE: dict[str, Any] = {
-    "connectivity": "learned",
-    "skip_history": False,
-    "skip_current": False,
-    "penalty": "l1",
-    "penalty_weight": 0.004,
-}
 
 
 @dataclass(frozen=True)
@@ -155,7 +146,7 @@ def plan(
 def _of_synapsnet(model: Model, base: ExperimentConfig) -> tuple[tuple[dict[str, Any], ...], TrainConfig]:
     """Return SynapsNet's settings, one set for each weight of the recipe's grid, and its training."""
     weights = base.penalty_grid or (base.model.penalty_weight,)
-    plain = _WITHOUT_LINEAR_STAGE if base.model.drive and model.settings.get("drive") is False else {}
+    plain = WITHOUT_LINEAR_STAGE if base.model.drive and model.settings.get("drive") is False else {}
     settings = tuple(
         asdict(replace(base.model, **{"penalty_weight": each, **plain, **model.settings})) for each in weights
     )
