@@ -269,8 +269,10 @@ def test_ctrl_c_while_training_leaves_the_recording_alone(recording: Path, tmp_p
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
-        assert "mouse.nwb" in process.stdout.readline()  # reading is done, training begins
-        time.sleep(6)
+        assert "mouse.nwb" in process.stdout.readline()  # reading is done
+        checkpoint, patience = tmp_path / "mouse_desc-synapsnet.checkpoint", time.monotonic() + 120
+        while not list(checkpoint.glob("*/*.json")) and time.monotonic() < patience:  # an epoch is done
+            time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

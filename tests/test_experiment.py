@@ -46,6 +46,22 @@ def test_result_is_complete(fitted: FitResult, recording: Session) -> None:
     assert config_from_mapping(fitted.config) == load_config(overrides={**QUICK, "keep": "all"})
 
 
+def test_connectivity_is_in_spikes_and_says_how_sure_it_is(fitted: FitResult, recording: Session) -> None:
+    effective, raw = fitted.connectivity["effective"], fitted.connectivity["raw"]
+    assert "in spikes" in effective.description
+    assert effective.standard_error is not None
+    off = ~np.eye(12, dtype=bool)
+    assert (effective.standard_error[off] > 0).all()
+    std = fitted.normalization.activity_std
+    per_deviation = effective.weights * std / std[:, None]
+    # the network took them, or kept the linear model's, which are much like them
+    assert np.corrcoef(per_deviation[off], raw.weights[off])[0, 1] > 0.8
+    assert any("hidden series" in note for note in fitted.provenance["notes"])
+    calcium = replace(recording, activity_kind="fluorescence", unit="dF/F", modality="ophys")
+    (other,) = fit(calcium, load_config("fast", overrides=QUICK), progress=False)
+    assert "both z-scored" in other.connectivity["effective"].description
+
+
 def test_forecast_is_in_source_units_and_scores_are_its(fitted: FitResult, recording: Session) -> None:
     test = fitted.forecast.split == SPLITS["test"]
     values, index = fitted.forecast.values[test], fitted.forecast.index[test]
@@ -58,11 +74,12 @@ def test_forecast_is_in_source_units_and_scores_are_its(fitted: FitResult, recor
 
 
 def test_a_seed_gives_the_same_result(recording: Session) -> None:
-    config = load_config(overrides=QUICK)
+    train = {**QUICK["train"], "min_steps": 200}  # long enough to leave the linear model, which no seed decides
+    config = load_config(overrides={"train": train})
     (first,), (again,) = fit(recording, config, progress=False), fit(recording, config, progress=False)
     np.testing.assert_array_equal(first.forecast.values, again.forecast.values)
     np.testing.assert_array_equal(first.connectivity["effective"].weights, again.connectivity["effective"].weights)
-    other = load_config(overrides={"train": {**QUICK["train"], "seed": 1}})
+    other = load_config(overrides={"train": {**train, "seed": 1}})
     (different,) = fit(recording, other, progress=False)
     assert not np.array_equal(first.forecast.values, different.forecast.values)
 
@@ -133,6 +150,20 @@ def test_recipes_load_and_the_paper_s_is_the_paper_s() -> None:
     assert (paper.train.epochs, paper.train.batch_size, paper.train.learning_rate) == (100, 32, 1e-3)
     assert (paper.train.schedule, paper.train.halve_every, paper.model.dropout) == ("halve", 10, 0.1)
     assert isinstance(load_config(), ExperimentConfig)
+
+
+def test_a_model_without_one_of_its_inputs_learns_from_nothing() -> None:
+    default = load_config().model
+    assert default.drive
+    for left_out in ("use_activity", "use_connectivity", "use_behavior"):
+        model = load_config(overrides={"model": {left_out: False}}).model
+        assert (model.drive, model.connectivity, model.skip_current) == (False, "learned", False)
+    told = load_config(overrides={"model": {"use_behavior": False, "penalty_weight": 0.5}}).model
+    assert (told.penalty, told.penalty_weight) == ("l1", 0.5)
+    paper = load_config("paper").model
+    assert load_config("paper", overrides={"model": {"use_behavior": False}}).model == replace(
+        paper, use_behavior=False
+    )
 
 
 def test_unknown_settings_are_named(tmp_path: Path) -> None:

@@ -16,6 +16,17 @@ from .session import from_mapping
 
 RECIPES = ("default", "fast", "paper")
 
+#: Settings of a model that learns its connectivity from nothing, as the paper's does, in the training of our recipes.
+WITHOUT_LINEAR_STAGE: dict[str, Any] = {
+    "drive": False,
+    "connectivity": "learned",
+    "skip_history": False,
+    "skip_current": False,
+    "penalty": "l1",
+    "penalty_weight": 0.004,
+}
+_INPUTS = ("use_activity", "use_connectivity", "use_behavior")
+
 
 @dataclass(frozen=True)
 class ExperimentConfig:
@@ -95,7 +106,21 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
+def _ablated(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the layers with one more behind the recipe's, if a later one leaves out an input of the model.
+
+    The linear stage takes all inputs: without one, connectivity is learned from nothing unless settings say otherwise.
+    """
+    asked = [values.get("model") for _, values in layers]
+    models = [each if isinstance(each, Mapping) else {} for each in asked]
+    ablation = any(model.get(name) is False for model in models[1:] for name in _INPUTS)
+    if not (ablation and models[0].get("drive")):
+        return list(layers)
+    return [layers[0], (layers[0][0], {"model": WITHOUT_LINEAR_STAGE}), *layers[1:]]
+
+
 def _merge(recipe: str, layers: Sequence[tuple[str, Mapping[str, Any]]]) -> ExperimentConfig:
+    layers = _ablated(layers)
     top: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {name: {} for name in _SECTIONS}
     where = ""

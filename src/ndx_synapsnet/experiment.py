@@ -23,6 +23,7 @@ from .learn.decoders.sweep import engine_of
 from .learn.distributed import World, prepare_shard, processes, session_owners
 from .learn.drive import DriveFit
 from .learn.forecaster import predict_series
+from .learn.inference import Significance, assess
 from .learn.linear import AR, REFERENCES
 from .learn.linear_start import start_linear
 from .learn.preparation import prepare
@@ -220,12 +221,15 @@ def _result(
     """Score a session and put together what was learned of it; `fit` is the linear model it started from, if any."""
     j = prepared.session
     found: Readout | None = None
+    tested: Significance | None = None
     if fit is not None:
         found = read_out(model, j, fit)
+        tested = assess(found.estimate, found.standard_error)
         notes = [
             *notes,
             f"{fit.components} hidden series that many neurons share were found",
             take_if_better(model, j, found),
+            tested.diagnostics.why,
         ]
     forecast, scores, references = _forecast_and_score(model, prepared, session, config)
     trustworthy, verdict = judge(scores)
@@ -242,7 +246,7 @@ def _result(
         split=prepared.split,
         normalization=prepared.normalization,
         embeddings=model.embeddings(j),
-        connectivity=_connectivities(model, j, found, prepared, session, config, references),
+        connectivity=_connectivities(model, j, found, tested, prepared, session, config, references),
         forecast=forecast,
         scores=scores,
         training=training.curve,
@@ -252,6 +256,7 @@ def _result(
         provenance={
             **run,
             "source": _source(session.provenance),
+            **({} if tested is None else {"significance": _finite(asdict(tested.diagnostics))}),
             "notes": [*notes, *prepared.notes, *training.notes],
             "set_aside": [
                 {"id": str(identity), "reason": str(reason)}
@@ -309,7 +314,8 @@ def _forecast_and_score(
     truth = windows.truth(test)
     scores = {"synapsnet": score_neurons(predict_series(model, windows, test), truth)}
     references = {}
-    alone = replace(windows, session=0)  # a reference is made for this session only
+    # a reference is made for this session only, and sees the activity as it is
+    alone = replace(windows, session=0, deconvolved=None)
     for name, make in REFERENCES.items():
         reference = references[name] = make([alone])
         train(reference, [alone], config.train)
@@ -339,6 +345,7 @@ def _connectivities(
     model: SynapsNet,
     j: int,
     found: Readout | None,
+    tested: Significance | None,
     windows: Windows,
     session: Session,
     config: ExperimentConfig,
@@ -351,23 +358,32 @@ def _connectivities(
     common: dict[str, Any] = {"lag": 1, "lag_seconds": session.period}
     diagonal: Literal["zero", "learned"] = "learned" if config.model.learns_diagonal else "zero"
     effective: dict[str, Any] = {"weights": model.connectivity(j)}
+    source = "the source's activity"
     unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
     about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
-    if found is not None:
+    if found is not None and tested is not None:
         scale: NDArray[np.float32] | float = 1.0
         if session.activity_kind == "spike_counts":
             std = windows.normalization.activity_std
             unit, scale = "in spikes a sample", std[:, None] / std
-        effective = {"weights": scale * found.weights, "standard_error": scale * found.deviation}
+        effective = {
+            "weights": scale * found.weights,
+            "standard_error": scale * tested.standard_error,
+            "p_value": tested.p,
+            "q_value": tested.q,
+        }
         about = (
             "posterior mean of the weight, from the data as the trained network weighs them, times the target's mean "
-            "gain d(forecast)/d(input current). The standard error is the posterior's deviation"
+            "gain d(forecast)/d(input current). Standard error, p and q are of the same effect without shrinkage, and "
+            "allow for confounding by what was not recorded as well as for sampling noise"
         )
+        if windows.deconvolved is not None:
+            source = "what is new in the source's activity (its decay from sample to sample taken off)"
         about_raw = "The model's own parameter A: weights of the input current, both sides z-scored"
     return {
         "effective": Connectivity(
             method="synapsnet",
-            description=f"Mean change of the target's forecast per unit of the source's activity, both {unit}: {about}",
+            description=f"Mean change of the target's forecast per unit of {source}, both {unit}: {about}",
             gain_normalized=True,
             diagonal=diagonal,
             **effective,
@@ -479,6 +495,11 @@ def _source(provenance: Mapping[str, Any]) -> dict[str, Any]:
         if "remote" in record:
             record["remote"] = {name: item for name, item in record["remote"].items() if name not in TRANSFER}
     return source
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` without the numbers that are not finite."""
+    return {name: each for name, each in values.items() if not (isinstance(each, float) and not math.isfinite(each))}
 
 
 def _plain(value: Any) -> Any:

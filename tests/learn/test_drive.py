@@ -10,7 +10,8 @@ import torch
 from population import noise_session
 
 from ndx_synapsnet.learn import drive
-from ndx_synapsnet.learn.drive import DriveConfig, DriveFilter, fit_drive, with_drive
+from ndx_synapsnet.learn.deconvolution import with_sources
+from ndx_synapsnet.learn.drive import DriveConfig, DriveFilter, drive_as_behavior, fit_drive, with_drive
 from ndx_synapsnet.learn.linear import ARVAR
 from ndx_synapsnet.learn.preparation import prepare
 from ndx_synapsnet.learn.windows import WindowConfig
@@ -164,3 +165,36 @@ def test_past_is_averaged_the_same_in_any_pieces():
 def test_bad_settings(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         DriveConfig(**settings)
+
+
+def test_other_models_are_given_the_drive_as_behavior(found):
+    """Over the training part as all samples show it, each value at the sample before the one it acted on."""
+    windows, wiring, _, fit = found
+    given = drive_as_behavior(windows, fit)
+    assert given.behavior_names == (*windows.behavior_names, "drive_0")
+    assert given.drive.shape == (T, 0)
+    smoothed, causal = fit.smoothed(windows)[0], fit.filter().series(windows)
+    train, test = windows.targets["train"], windows.targets["test"]
+    assert given.behavior[train - 1, -1].numpy() == pytest.approx(smoothed[train, 0], abs=1e-6)
+    assert torch.equal(given.behavior[test - 1, -1], causal[test - 1, 0])  # nothing of what is to be forecast
+    alone, with_it = ARVAR([windows]), ARVAR([given])
+    alone.solve([windows])
+    with_it.solve([given])
+    assert recovery(with_it.connectivity(0), wiring)["r"] > recovery(alone.connectivity(0), wiring)["r"] + 0.02
+
+
+def test_a_regression_takes_what_neurons_send(found):
+    """With u(t) = z(t) - δ z(t-1) and own lags besides, a neuron's own past is the same in other coordinates."""
+    windows, *_ = found
+    decay = np.zeros(N)
+    decay[3] = 0.5
+    sent = with_sources(windows, decay)
+    plain, other = ARVAR([windows]), ARVAR([sent])
+    for model, each in ((plain, windows), (other, sent)):
+        model.strengths = (0.0,)
+        model.solve([each])
+    indices = windows.targets["test"]
+    own = other.predict(sent.batch(indices)).numpy()
+    ignored = other.predict(windows.batch(indices)).numpy()
+    assert np.abs(own - ignored).max() > 0.01  # it forecasts from the sources
+    assert own[:, 3] == pytest.approx(plain.predict(windows.batch(indices)).numpy()[:, 3], abs=1e-6)

@@ -83,3 +83,15 @@ def test_a_component_without_innovation_and_none_at_all():
     assert steps.filtered == pytest.approx(0, abs=1e-8)
     nothing = stationary(np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0)))
     assert filter_series(nothing, np.zeros((4, 0)), np.ones(4, bool)).shape == (4, 0)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 400])
+def test_blocks_make_no_difference(length):
+    rng = np.random.default_rng(length)
+    transition, recursion = np.array([[0.9, 0.1], [-0.2, 0.8]]), np.array([[0.5, -0.1], [0.3, 0.6]])
+    added, observed = rng.normal(size=(length, 2)), rng.random(length) < 0.9
+    expected, state = [], np.zeros(2)
+    for step, seen in zip(added, observed, strict=True):
+        state = recursion @ state + step if seen else transition @ state
+        expected.append(state)
+    assert run_recursion(transition, recursion, added, observed) == pytest.approx(np.array(expected))

@@ -45,7 +45,13 @@ def plain():
 @pytest.fixture(scope="module")
 def started(plain):
     """The sessions with one hidden component each, and their linear models."""
-    return start_linear(plain, DriveConfig(components=1))
+    return start_linear(plain, DriveConfig(components=1, deconvolve=False))
+
+
+@pytest.fixture(scope="module")
+def deconvolved(plain):
+    """The same, the neurons sending what is new in their activity."""
+    return start_linear(plain, DriveConfig(components=1, deconvolve=True))
 
 
 def model_of(started, **settings):
@@ -62,12 +68,15 @@ def trained(started, **settings):
 @pytest.mark.parametrize(
     "settings", [STREAM, {"context": "window"}, {"context": "window", "decoder": "transformer", "hidden": 8}]
 )
-def test_it_starts_as_the_linear_model(started, settings):
-    model = model_of(started, **settings)
-    for w, fit in zip(*started, strict=True):
+@pytest.mark.parametrize("stage", ["started", "deconvolved"])
+def test_it_starts_as_the_linear_model(request, stage, settings):
+    made = request.getfixturevalue(stage)
+    model = model_of(made, **settings)
+    for w, fit in zip(*made, strict=True):
         assert fit.components == 1
+        assert bool(fit.decay.any()) == (stage == "deconvolved")
         for part, indices in w.targets.items():
-            linear = fit.forecast(w, indices, w.drive).numpy()
+            linear = fit.forecast(w, indices).numpy()
             np.testing.assert_allclose(predict_series(model, w, indices), linear, atol=1e-6, err_msg=part)
 
 
@@ -89,28 +98,30 @@ def test_without_drive_it_is_empty(plain):
     assert w.batch(w.targets["test"][:3]).drive.shape == (3, 0, 4)
 
 
-def test_no_forecast_depends_on_the_future(started, plain):
-    model = trained(started)
-    w, base = started[0][1], plain[1]
+@pytest.mark.parametrize("stage", ["started", "deconvolved"])
+def test_no_forecast_depends_on_the_future(request, stage, plain):
+    made = request.getfixturevalue(stage)
+    model = trained(made)
+    w, base = made[0][1], plain[1]
     indices = w.targets["test"]
     cut = int(indices[20])
     forecast = predict_series(model, w, indices)
     behavior, activity = base.behavior.clone(), base.activity.clone()
     activity[cut:] += 3.0
     behavior[cut:] -= 2.0
-    changed = with_drive(replace(base, activity=activity, behavior=behavior), kept_filter(started[1][1]))
+    changed = with_drive(replace(base, activity=activity, behavior=behavior), kept_filter(made[1][1]))
     after = predict_series(model, changed, indices)
     np.testing.assert_array_equal(after[:21], forecast[:21])  # the sample at the cut is forecast from those before it
     assert np.abs(after[21:24] - forecast[21:24]).min(0).max() > 1e-3
 
 
-def test_fixed_weights_stay_and_all_else_learns(started):
-    model, before = trained(started), model_of(started)
-    for name, value in before.named_parameters():
-        after = dict(model.named_parameters())[name]
-        assert torch.equal(after, value) == name.startswith("weights."), name
-    w = model.windows[0]
-    rows = w.rows(w.targets["train"], 7).batch(slice(3))
+def test_what_is_fixed_stays_and_all_else_learns(started):
+    model = model_of(started)
+    batches = [w.rows(w.targets["train"], 7).batch(slice(3)) for w in model.windows]
+    sum(model.loss(rows) for rows in batches).backward()
+    for name, value in model.named_parameters():
+        assert (value.grad is None) == name.startswith(("weights.", "sources.")), name
+    w, rows = model.windows[0], batches[0]
     model.eval()
     forecast = model.predict(rows)
     error = ((forecast - rows.target) ** 2 * rows.weight[:, None]).sum() / rows.weight.sum() / w.n_neurons
@@ -127,15 +138,17 @@ def test_learned_weights_start_from_the_linear_model_too(started):
     assert model.weights[0].grad.abs().sum() > 0
 
 
-def test_it_comes_back_from_what_a_file_keeps(plain):
+@pytest.mark.parametrize("deconvolve", [False, True])
+def test_it_comes_back_from_what_a_file_keeps(plain, deconvolve):
     alone = [replace(plain[1], session=0)]
-    model = trained(start_linear(alone, DriveConfig(components=1)))
+    model = trained(start_linear(alone, DriveConfig(components=1, deconvolve=deconvolve)))
     config, weights = model.config, model.named_weights(0)
     kept = {"embeddings": model.embeddings(0), "raw_connectivity": model.raw_connectivity(0)}
     names = model.behavior_names
     again = SynapsNet.restore(alone[0], config, behavior_names=names, weights=weights, **kept)
     w, indices = again.windows[0], alone[0].targets["test"]
     assert torch.equal(w.drive, model.windows[0].drive)
+    assert torch.equal(w.sources, model.windows[0].sources)
     np.testing.assert_allclose(
         predict_series(again, w, indices), predict_series(model, model.windows[0], indices), atol=1e-6
     )
@@ -200,3 +213,11 @@ def test_sharding_and_identity_see_the_drive(started, plain):
     torch.testing.assert_close(model.weights[1], model_of(started).weights[1])
     same, other = (identify(model_of(started), x, {}, held=[True, True])["data"] for x in (windows, plain))
     assert same != other
+
+
+def test_training_that_only_harms_leaves_the_start(started):
+    model = model_of(started)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    harmed = train(model, model.windows, TrainConfig(epochs=2, batch_size=8, learning_rate=0.5))
+    assert harmed.best_epoch == 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -24,15 +24,32 @@ def test_strongest_connections_are_in_order_and_off_the_diagonal(result: FitResu
     n = len(result.neurons)
     weights = np.zeros((n, n), np.float32)
     weights[2, 5], weights[7, 1], weights[4, 4] = -0.9, 0.5, 3.0
-    matrix = replace(result.connectivity["effective"], weights=weights)
+    q = np.where(weights == 0, 1.0, 0.04)
+    matrix = replace(result.connectivity["effective"], weights=weights, standard_error=q / 2, p_value=q, q_value=q)
     fitted = replace(result, connectivity={"effective": matrix})
     table = tables.strongest(fitted, 10)
     assert isinstance(table, Table)
-    sources, targets, values = (list(column.cells) for column in table.columns)
+    sources, targets, values, errors, found = (list(column.cells) for column in table.columns)
     ids = result.neurons.id
     assert sources == [ids[5], ids[1]]
     assert targets == [ids[2], ids[7]]
     assert values == ["-0.900", "0.500"]
+    assert errors == ["0.020", "0.020"]
+    assert found == ["0.040", "0.040"]
+    (sentence,) = tables.significance(fitted)
+    assert sentence.startswith(f"2 of {n * (n - 1)} ordered pairs are connected at a false-discovery rate of 0.1.")
+    said = {"significance": {"trustworthy": False, "why": "The recording is short."}}
+    (sentence,) = tables.significance(replace(fitted, provenance={**fitted.provenance, **said}))
+    assert sentence.endswith("These p- and q-values are NOT to be trusted: The recording is short.")
+
+
+def test_without_errors_there_is_no_column_for_them(result: FitResult) -> None:
+    bare = replace(result.connectivity["effective"], standard_error=None, p_value=None, q_value=None)
+    fitted = replace(result, connectivity={"effective": bare})
+    table = tables.strongest(fitted, 3)
+    assert isinstance(table, Table)
+    assert len(table.columns) == 3
+    assert tables.significance(fitted) == []
 
 
 def test_an_empty_matrix_is_told(result: FitResult) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .connectivity import connectivity
 from .files import make_folder
 from .paper import VERBS
 
@@ -254,8 +255,51 @@ def views(output: Path, neurons: int, samples: int) -> None:
     tables.say(f"{said} in less than {found['target']} s.", f"Written: {output / 'views.json'}")
 
 
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-calibration", show_default=True)
+@click.option("--quick", is_flag=True, help="One small recording.")
+@click.option(
+    "--samples",
+    "lengths",
+    type=click.IntRange(1_000),
+    multiple=True,
+    default=(2_500, 20_000),
+    show_default=True,
+    help="Length of the recordings (again for more).",
+)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Recordings of each kind.")
+@click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+def calibration(output: Path, quick: bool, lengths: tuple[int, ...], seeds: int, first_seed: int) -> None:
+    """Test connections of simulated networks: how often a p-value or q-value is wrong, against what it promises.
+
+    A quarter of an hour without --quick.
+
+    \b
+    Example:
+      ndx-synapsnet benchmark calibration --quick
+    """
+    from ..benchmark.calibration import run
+    from ..show import tables
+    from ..show.plots import require_matplotlib
+
+    require_matplotlib()
+    make_folder(output)
+    found = run(output, quick=quick, lengths=lengths, seeds=range(first_seed, first_seed + seeds))
+    keys = ("kind", "samples", "test", "false_positive_rate", "false_discovery", "recall")
+    rows = [
+        [*(row[key] for key in keys), "" if row["trusted"] is None else f"{row['trusted']} of {row['recordings']}"]
+        for row in found["summary"]
+    ]
+    columns = ["simulator", "samples", "test", "false positives", "false among found", "recall", "says to trust it"]
+    tables.say(
+        tables.grid("False positives at p of .05; findings at a nominal false-discovery rate of .1", columns, rows)
+    )
+    tables.say(f"Written: {output / 'calibration.json'}, {output / 'calibration.png'}")
+
+
 for verb in VERBS:
     benchmark.add_command(verb)
+benchmark.add_command(connectivity)
 
 
 def _streaming_row(row: dict[str, Any]) -> list[Any]:

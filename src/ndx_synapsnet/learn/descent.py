@@ -141,6 +141,11 @@ class Descent:
         self._losses.append(total)
         self.step += 1
 
+    def begin(self) -> None:
+        """Score the initial parameters, as epoch 0, if they are already a fit."""
+        if self.forecaster.starts_fitted:
+            self.best.offer(self.forecaster, 0, *mean_scores(self._scores()))
+
     def end_epoch(self) -> str:
         """Score the parameters, add a row to the curve, and return it in words."""
         epoch = len(self._rows) + 1
@@ -209,7 +214,8 @@ class Descent:
         self.best.state = {name: value.to(self.windows[0].device) for name, value in best.items()}
         self.best.score = {name: number(facts["best_score"][name]) for name in self.best.score}
         self.best.epoch = {name: int(facts["best_epoch"][name]) for name in self.best.epoch}
-        if not all(0 <= epoch <= len(rows) for epoch in self.best.epoch.values()) or bool(best) != bool(self.best.kept):
+        kept = self.best.kept > 0 or self.forecaster.starts_fitted
+        if not all(0 <= epoch <= len(rows) for epoch in self.best.epoch.values()) or bool(best) != kept:
             raise ValueError("its best epoch does not fit its rows")
         whole = self._optimizer.state_dict()
         whole["state"] = {}

@@ -31,6 +31,7 @@ from .shrinkage import Posterior, Prior, shrink_coupled
 from .windows import Windows
 
 _BLOCK = 2**20  # numbers of a series gathered at a time
+_SWEEPS = 16
 _ROWS = 512  # samples averaged at a time
 _SMOOTHING = 5.0  # samples: over how many past ones a residual is averaged to find what persists in it
 _PERSISTENCE = 0.9  # of a new component, to start from
@@ -58,10 +59,10 @@ class DriveConfig:
     lower the validation MSE."""
     iterations: int = 16
     """Of expectation and maximisation after each component that is added, at most."""
-    tolerance: float = 2e-3
+    tolerance: float = 1e-2
     """They end when no weight and no loading moves by more."""
-    sweeps: int = 4
-    """Passes of the shrinkage within an iteration; the last fit makes up to 30."""
+    sweeps: int = 3
+    """Passes of the shrinkage within an iteration; the first and the last make up to 16."""
 
     def __post_init__(self) -> None:
         if self.components is not None and self.components < 0:
@@ -243,7 +244,8 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
     config = config or DriveConfig()
     nothing = np.zeros(windows.n_neurons)
     decays = {False: [nothing], True: [estimate_decay(windows)], None: [nothing, estimate_decay(windows)]}
-    tried = [_without_drive(windows, decay, config.deflations) for decay in decays[config.deconvolve]]
+    sent = decays[config.deconvolve if windows.window > 1 else False]  # what is new takes two samples to see
+    tried = [_without_drive(windows, decay, config.deflations) for decay in sent]
     fit, moments = min(tried, key=lambda each: each[0].validation_mse[0])
     windows = with_sources(windows, fit.decay)
     losses = [*fit.validation_mse]
@@ -259,7 +261,7 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
             break
         fit = grown
     if fit.components:
-        fit = _iterate(windows, moments, fit, 30)
+        fit = _iterate(windows, moments, fit, _SWEEPS)
     return replace(fit, validation_mse=tuple(losses))
 
 
@@ -267,6 +269,30 @@ def with_drive(windows: Windows, drive: DriveFilter) -> Windows:
     """Return the session with what neurons send and the causal series of its hidden drive attached."""
     windows = with_sources(windows, drive.decay)
     return replace(windows, drive=drive.series(windows))
+
+
+def drive_as_behavior(windows: Windows, fit: DriveFit) -> Windows:
+    """Return the session with its hidden drive as further behaviours, and with what neurons send, for any other model.
+
+    Over the training part the drive is as all samples show it (`DriveFit.smoothed`), elsewhere as earlier samples do,
+    so that a strength chosen there and a forecast are honest.
+    """
+    found = with_drive(windows, fit.filter())
+    drive, smoothed = found.drive.clone(), torch.from_numpy(fit.smoothed(windows)[0])
+    targets = windows.targets["train"]
+    drive[targets - 1] = smoothed.to(drive)[targets]  # a behaviour is known one sample before what it explains
+    scale, k = windows.normalization, fit.components
+    return replace(
+        found,
+        drive=drive[:, :0],
+        behavior=torch.cat([windows.behavior, drive.to(windows.behavior)], dim=1),
+        behavior_names=(*windows.behavior_names, *(f"drive_{j}" for j in range(k))),
+        normalization=replace(
+            scale,
+            behavior_mean=np.append(scale.behavior_mean, np.zeros(k)),
+            behavior_std=np.append(scale.behavior_std, np.ones(k)),
+        ),
+    )
 
 
 def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) -> tuple[DriveFit, Moments]:
@@ -283,7 +309,7 @@ def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) 
             noise=np.ones(n), transition=np.zeros((k, k)), innovation=np.zeros((k, k)), deflation=deflation,
             validation_mse=(), posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
         )  # fmt: skip
-        fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), 30)
+        fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), _SWEEPS)
         fit = replace(fit, validation_mse=(_validation_mse(windows, fit),))
         if best is not None and not fit.validation_mse < best.validation_mse:
             break

@@ -28,6 +28,11 @@ class Forecaster(nn.Module):
         """L, targets in a row of the batches that the model is trained on and forecasts with: 1, windows."""
         return 1
 
+    @property
+    def starts_fitted(self) -> bool:
+        """Whether it forecasts before any training: then its initial parameters too may be the best ones."""
+        return False
+
     def predict(self, batch: Batch) -> Tensor:
         """Return the forecast of a batch's target, z-scored: (B, N), or (B, N, L) where `stretch` is L > 1."""
         raise NotImplementedError

@@ -10,12 +10,14 @@ depend on the data, so each pass is one linear recursion. Letters: k hidden seri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+_BLOCK = 64  # samples
 _STEPS = 2_000
 _CONVERGED = 1e-10
 
@@ -92,21 +94,50 @@ def filter_series(steps: Stationary, added: Array, observed: NDArray[np.bool_]) 
 def run_recursion(transition: Array, recursion: Array, added: Array, observed: NDArray[np.bool_]) -> Array:
     """Return s (T, k): s(t) = M s(t-1) + added(t) where `observed`, else Φ s(t-1); s is 0 before the first sample."""
     series, state = np.empty_like(added), np.zeros(added.shape[1])
-    for t, (step, seen) in enumerate(zip(added, observed, strict=True)):
-        state = recursion @ state + step if seen else transition @ state
-        series[t] = state
+    turns = np.flatnonzero(np.diff(observed)) + 1
+    for start, end in pairwise([0, *turns.tolist(), len(added)]):
+        if observed[start:end].any():
+            series[start:end] = _recursion(recursion, added[start:end], state)
+        else:
+            series[start:end] = _recursion(transition, np.zeros((end - start, len(state))), state)
+        state = series[end - 1] if end > start else state
     return series
 
 
 def smooth_series(steps: Stationary, filtered: Array) -> Array:
     """Return E[v(t) | all samples], (T, k), from the filtered series (T, k)."""
     stay = filtered - filtered @ (steps.backward @ steps.transition).T
-    series = filtered.copy()
-    state = filtered[-1] if len(filtered) else np.zeros(len(steps.transition))
-    for t in range(len(filtered) - 2, -1, -1):
-        state = stay[t] + steps.backward @ state
-        series[t] = state
-    return series
+    stay[-1:] = filtered[-1:]
+    return _recursion(steps.backward, stay[::-1], np.zeros(stay.shape[1]))[::-1].copy()
+
+
+def _recursion(matrix: Array, added: Array, before: Array) -> Array:
+    """Return s(t) = matrix s(t-1) + added(t), (T, k), s being `before` (k,) ahead of the first sample.
+
+    Blocks of samples are worked out at once, each as if it began at 0: a block Toeplitz matrix of powers does it. What
+    the block before left then decays through it.
+    """
+    (t, k), size = added.shape, min(_BLOCK, max(len(added), 1))
+    if not added.size:
+        return added.copy()
+    powers = np.empty((size + 1, k, k))
+    powers[0] = np.eye(k)
+    for j in range(size):
+        powers[j + 1] = matrix @ powers[j]
+    ages = np.arange(size)[:, None] - np.arange(size)
+    toeplitz = np.where((ages >= 0)[:, :, None, None], powers[np.maximum(ages, 0)], 0.0)  # (to, from, k, k)
+    blocks = -(-t // size)
+    padded = np.zeros((blocks * size, k))
+    padded[:t] = added
+    alone = padded.reshape(blocks, size * k) @ toeplitz.transpose(1, 3, 0, 2).reshape(size * k, size * k)
+    series = alone.reshape(blocks, size, k)
+    states = np.empty((blocks, k))
+    state = before
+    for j, last in enumerate(series[:, -1]):
+        states[j] = state
+        state = powers[size] @ state + last
+    series = series + np.einsum("sab,jb->jsa", powers[1:], states)
+    return np.asarray(series.reshape(-1, k)[:t])
 
 
 def _given(predicted: Array, information: Array) -> Array:

@@ -101,8 +101,13 @@ class Linear(Solver):
                 self.get_buffer(f"{name}_{w.session}").copy_(value)
 
     def moments(self, windows: Windows, part: str) -> Moments:
-        """Return the moments of this model's predictors and targets over a part's windows."""
-        return gather_moments(windows, part, population=self.population, first=self.own_from)
+        """Return the moments of this model's predictors and targets over a part's windows.
+
+        What the population shares is what its neurons send (`Windows.sources`), the activity unless it is deconvolved.
+        """
+        return gather_moments(
+            windows, part, population=self.population, first=self.own_from, sources=windows.deconvolved
+        )
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""
@@ -127,7 +132,7 @@ class Linear(Solver):
     def _predictors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the shared (B, p) and the own predictors (B, N, L), the latest lag last."""
         activity = batch.activity
-        shared = torch.cat([activity[:, :, -1], batch.behavior[:, :, -1]], dim=1)
+        shared = torch.cat([batch.sources[:, :, -1], batch.behavior[:, :, -1]], dim=1)
         lags = 0 if self.own_from is None else max(activity.shape[2] + 1 - self.own_from, 0)
         return shared if self.population else shared[:, :0], activity[:, :, :lags]
 

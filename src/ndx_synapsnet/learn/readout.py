@@ -1,14 +1,15 @@
 """Connectivity read from a trained network that starts as a linear model: how its forecasts answer to each source.
 
-The network's forecast of target i is linearised in the current it had, I = A x + C f + D b + c, with the slope g_i(t) =
+The network's forecast of target i is linearised in the current it had, I = A u + C f + D b + c, with the slope g_i(t) =
 ∂x̂_i(t+1)/∂I_i(t), and what explains the sample itself is regressed anew (one Gauss-Newton step):
 
-    y_i(t+1) - x̂_i(t+1) + g_i(t) I_i(t) = g_i(t) [Σ_j w_ij x_j(t) + o_i x_i(t) + d_i b(t) + c_i + l_i v(t)] + noise
+    y_i(t+1) - x̂_i(t+1) + g_i(t) I_i(t) = g_i(t) [Σ_j w_ij u_j(t) + o_i u_i(t) + d_i b(t) + c_i + l_i v(t)] + noise
 
-with weights 1 / variance, the variance being a linear function of the forecast. v is the hidden drive as all samples
-together show it, and how unsure it is counts; it, behaviour, the constant and own activity are projected out. w gets
-the same prior as in the linear stage (`shrinkage`). So samples in which a neuron cannot answer, as it is silent or
-saturated, count for little, and those of much noise too; this, beside the drive, is what the network adds.
+with weights 1 / variance, the variance being a linear function of the forecast. u is what neurons send (`drive`). v is
+the hidden drive as all samples together show it, and how unsure it is counts; it, behaviour, the constant and what the
+target itself sends are projected out. w gets the same prior as in the linear stage (`shrinkage`). So samples in which a
+neuron cannot answer, as it is silent or saturated, count for little, and those of much noise too; this, beside the
+drive, is what the network adds.
 
 Target by target the products of all sources are N³ numbers. Here all targets share one matrix of products, made with
 their mean weights, while gradients and variances are each target's own: a few steps towards the same optimum, each of
@@ -20,7 +21,7 @@ Letters: N neurons, T training samples, K behaviours, k components of the drive,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,8 +38,8 @@ _COLUMNS = 65_536  # windows x neurons that are forecast at once
 _BLOCK = 2**20  # numbers of a series multiplied at once
 _LARGEST = 6e4  # in half precision
 _VANISHES = 1e-8  # less variance than this, against the largest, is rounding
-_STEPS = 3  # towards the posterior mean
-_SWEEPS = 10  # of the shrinkage in each step
+_STEPS = 4  # towards the posterior mean
+_SWEEPS = 4  # of the shrinkage in each step
 _FREE_STEPS = 6  # towards the weighted least squares, where nothing is shrunk
 _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not believed, nor the linearisation
 
@@ -47,8 +48,8 @@ _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not
 class Readout:
     """What the data, seen through the network, say of a session's connectivity; z-scored, [target, source].
 
-    Effects are mean changes of the target's forecast per unit of the source: a weight times the target's mean gain.
-    The diagonals are 0.
+    Effects are mean changes of the target's forecast per unit of what the source sends: a weight times the target's
+    mean gain. The diagonals are 0.
     """
 
     weights: NDArray[np.float64]
@@ -197,14 +198,9 @@ class _Sums:
         square = torch.zeros(n, m + 1, m + 1, dtype=torch.float64, device=device)
         cross = torch.zeros(m + 1, n, n, device=device)
         own_curve = torch.zeros(n, n, device=device)
-        gram, with_shared, among = (
-            torch.zeros(n, n, device=device),
-            torch.zeros(m, n, device=device),
-            torch.zeros(m, m, device=device),
-        )
+        gram, with_shared, among = (torch.zeros(shape, device=device) for shape in ((n, n), (m, n), (m, m)))
         curve = torch.zeros(n, dtype=torch.float64, device=device)
-        self._square = torch.zeros(n, dtype=torch.float64, device=device)
-        for x, u, q, c in self._blocks():
+        for x, u, _, c in self._blocks():
             u2 = u * u
             both = (c[:, :, None] * c[:, None]).flatten(1)  # (t, m m)
             square[:, :m, :m] += (u2.T @ both).view(n, m, m).double()
@@ -219,7 +215,6 @@ class _Sums:
             with_shared.addmm_((c * mean).T, x)
             among.addmm_((c * mean).T, c)
             curve += u2.sum(0).double()
-            self._square += (q * q).sum(0).double()
         square[:, m, :m] = square[:, :m, m]
         unsure = torch.from_numpy(doubt).to(device)
         square[:, m - k : m, m - k : m] += curve[:, None, None] * unsure
@@ -233,8 +228,11 @@ class _Sums:
         inner = torch.linalg.pinv(among.double(), hermitian=True)
         self._gram = gram.double() - with_shared.T.double() @ inner @ with_shared.double()
         self._gram_inverse = torch.linalg.pinv(self._gram, hermitian=True, rtol=_VANISHES)
-        diagonal = self._gram.diagonal().clamp(min=1e-9)
-        self._scale = (self._curve / diagonal).clamp(min=0).mean(1).clamp(min=1e-9)  # (N,)
+        ratio = (self._curve / self._gram.diagonal().clamp(min=1e-9)).clamp(min=0).fill_diagonal_(0)
+        self._scale = (ratio.sum(1) / (n - 1)).clamp(min=1e-9)  # (N,)
+        # sources of more curvature than that, as they speak when the target answers, are measured in smaller units: the
+        # steps would overshoot
+        self._unit = (ratio / self._scale[:, None]).clamp(min=1).sqrt()
         self._deflation = deflation
         self._count = len(linear.samples)
 
@@ -242,23 +240,25 @@ class _Sums:
         """Return the posterior by the gradient at `weights` (N, N)."""
         sums = (self._gram, *self._local(weights))
         gram, cross, square = ((each / self._deflation).cpu().numpy() for each in sums)
-        return shrink(
+        found = shrink(
             gram,
             cross,
             square,
             self._count / self._deflation,
-            start=weights.cpu().numpy(),
+            start=(weights * self._unit).cpu().numpy(),
             absent=np.eye(len(weights), dtype=bool),
             prior=None if before is None else before.prior,
             noise=None if before is None else before.noise,
             sweeps=_SWEEPS,
         )
+        unit = self._unit.cpu().numpy()
+        return replace(found, mean=found.mean / unit, variance=found.variance / unit**2)
 
     def unshrunk(self, weights: Tensor) -> Tensor:
         """Return the least-squares weights by the gradient at `weights` (N, N)."""
         gradient, _ = self._gradient(weights)
-        step = (gradient / self._scale[:, None]) @ self._gram_inverse
-        estimate: Tensor = (weights + step).fill_diagonal_(0)
+        step = (gradient / (self._scale[:, None] * self._unit)) @ self._gram_inverse
+        estimate: Tensor = (weights + step / self._unit).fill_diagonal_(0)
         return estimate
 
     def standard_error(self, noise: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -271,9 +271,9 @@ class _Sums:
     def _local(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ x y and Σ y² of regressions with the common products that have the true gradient and residuals."""
         gradient, left = self._gradient(weights)
-        gradient = gradient / self._scale[:, None]
-        cross = gradient + weights @ self._gram
-        return cross, left / self._scale + (weights * (gradient + cross)).sum(1)
+        gradient, inner = gradient / (self._scale[:, None] * self._unit), weights * self._unit
+        cross = gradient + inner @ self._gram
+        return cross, left / self._scale + (inner * (gradient + cross)).sum(1)
 
     def _gradient(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each target the gradient (N, N) at `weights`, and the squares (N,) they leave."""

@@ -185,19 +185,20 @@ class _Rule:
         self._shares = np.zeros(len(self.prior.scales))
         self._spread = np.zeros(len(self.noise))
 
-    def __call__(self, place: int, wish: Array, variance: Array) -> Array:
-        estimate, error = wish / variance, self.noise / (self._count * variance)  # least squares alone would say so
+    def __call__(self, place: int, which: NDArray[np.int64], wish: Array, variance: Array) -> Array:
+        # what least squares alone would say
+        estimate, error = wish / variance, self.noise[which] / (self._count * variance)
         square = self.prior.scales[:, None] ** 2
         total = square + error  # (S, G)
         log = np.log(np.maximum(self.prior.weights, _NEVER))[:, None] - 0.5 * (np.log(total) + estimate**2 / total)
         share = np.exp(log - log.max(0))
-        share *= ~self._absent[:, place] / share.sum(0)
+        share *= ~self._absent[which, place] / share.sum(0)
         means = square / total * estimate
         mean = (share * means).sum(0)
         spread = (share * (means**2 + square * error / total)).sum(0) - mean**2
         self._shares += share.sum(1)
-        self._spread += variance * spread
-        self.variance[:, place], self.spike[:, place] = spread, share[0]
+        self._spread[which] += variance * spread
+        self.variance[which, place], self.spike[which, place] = spread, share[0]
         return np.asarray(mean)
 
     def learn(self, left: Array) -> None:
@@ -213,7 +214,7 @@ class _Sums:
         self._gram, self._absent = gram, absent
 
     def sweep(self, targets: Targets, chosen: Array, update: Update) -> Array:
-        p = chosen.shape[1]
+        p, every = chosen.shape[1], np.arange(len(chosen))
         farthest = np.zeros(len(chosen))
         for first in range(0, p, _BLOCK):
             block = slice(first, min(first + _BLOCK, p))
@@ -224,7 +225,7 @@ class _Sums:
                 usable = (variance > _VANISHES) & ~self._absent[:, first + k]
                 held = chosen[:, first + k]
                 variance = np.where(usable, variance, 1)
-                step = np.where(usable, update(first + k, gradient[:, k] + variance * held, variance), 0) - held
+                step = np.where(usable, update(first + k, every, gradient[:, k] + variance * held, variance), 0) - held
                 chosen[:, first + k] += step
                 gradient -= local[:, k] * step[:, None]
                 np.maximum(farthest, np.abs(step) * np.sqrt(variance), out=farthest)

@@ -108,8 +108,11 @@ class SynapsNet(Forecaster):
         else:
             history = [torch.zeros(w.n_neurons, w.window) for w in windows]
         self.history = nn.ParameterList(nn.Parameter(each) for each in history)
+        self.fits = tuple(fits or ())
         self.filters: list[DriveFilter | None] = [None] * len(self.windows)
-        self.weights.requires_grad_(config.connectivity == "learned")
+        if config.connectivity == "fixed":
+            self.weights.requires_grad_(False)
+            self._linear.requires_grad_(False)
         self.to(windows[0].device, windows[0].dtype)
         for j, fit in enumerate(fits or ()):
             self._start(j, fit)
@@ -127,7 +130,10 @@ class SynapsNet(Forecaster):
         self.filters[session] = kept_filter(fit)
         weights = torch.as_tensor(fit.weights)
         self.weights[session].copy_(weights).fill_diagonal_(0)
-        own = torch.cat([torch.as_tensor(fit.own), weights.diagonal()[:, None]], dim=1)  # oldest first
+        last = weights.diagonal()
+        own = torch.cat([torch.as_tensor(fit.own), last[:, None]], dim=1)  # oldest first
+        if own.shape[1] > 1:  # of what the neuron sends, u(t) = z(t) - δ z(t-1)
+            own[:, -2] -= torch.as_tensor(fit.decay) * last
         self.history[session].copy_(own)
         parts = (fit.loadings, fit.behavior, fit.intercept[:, None])
         names = ("loadings", "behavior", "intercept")
@@ -221,6 +227,11 @@ class SynapsNet(Forecaster):
     def stretch(self) -> int:
         """See `Forecaster.stretch`."""
         return self.config.stretch if self.config.context == "stream" else 1
+
+    @property
+    def starts_fitted(self) -> bool:
+        """See `Forecaster.starts_fitted`."""
+        return self.config.drive
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`. Of stretches it has no gradient and no dropout; `loss` has."""

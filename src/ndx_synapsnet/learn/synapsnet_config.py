@@ -52,7 +52,8 @@ class SynapsNetConfig:
     Needs `skip_history`, `skip_current`, a masked diagonal and all inputs."""
     connectivity: Literal["learned", "fixed"] = "learned"
     """``learned``: A is trained, with the penalty. ``fixed``: it stays as the linear model with `drive` has it, a
-    posterior mean; without a penalty."""
+    posterior mean, and so do C, D and c; without a penalty. Trained, they follow behaviour that is of one part of a
+    recording only."""
     use_embedding: bool = True
     """Ablation of the neuron embeddings (paper, Table 2)."""
     use_activity: bool = True

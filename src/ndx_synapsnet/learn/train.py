@@ -50,9 +50,9 @@ class Training:
     """The columns `CURVE`, one row an epoch; a `Solver` has one row, epoch 0, with a learning rate of 0.
     ``train_loss`` is the mean over the epoch's batches, with penalty and dropout; validation is without."""
     best_epoch: int
-    """The epoch whose parameters were kept."""
+    """The epoch whose parameters were kept; 0: those it started with."""
     best_by: dict[str, int]
-    """The best epoch by validation ``mse`` and by ``correlation`` (0 if that was never finite)."""
+    """The best epoch by validation ``mse`` and by ``correlation`` (0: the start, or that it was never finite)."""
     interrupted: bool
     """Whether the user stopped it (Ctrl-C)."""
     seconds: float
@@ -133,6 +133,8 @@ def train(
         torch.manual_seed(config.seed)
         descent = Descent(forecaster, windows, config, world)
         saver = None if checkpoint is None else _Saver(descent, Path(checkpoint), resume)
+        if not descent.step:
+            descent.begin()
         disable = True if world.rank else None if progress is None else not progress
         interrupted = _run(descent, saver, disable=disable)
     if not descent.best.state:

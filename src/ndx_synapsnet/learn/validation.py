@@ -68,13 +68,13 @@ class Best:
         self.score = {"mse": math.inf, "correlation": math.inf}
         """The lowest MSE and the lowest negative correlation."""
         self.epoch = {"mse": 0, "correlation": 0}
-        """The epochs of these; 0 for none."""
+        """The epochs of these; 0 for the start, or for none."""
         self.state: dict[str, Tensor] = {}
         """The parameters kept; none before an epoch has a score that counts."""
 
     @property
     def kept(self) -> int:
-        """The epoch whose parameters are kept, or 0."""
+        """The epoch whose parameters are kept; 0 for the start, or for none."""
         return self.epoch[self._select_by]
 
     def offer(self, forecaster: Forecaster, epoch: int, mse: float, correlation: float) -> None:

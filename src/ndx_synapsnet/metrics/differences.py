@@ -65,8 +65,18 @@ def compare_edges(
 
 
 def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
-    """Return the q-values of p-values (m,), in their order: Benjamini and Hochberg (1995), step up."""
+    """Return the q-values of p-values (m,), in their order: Benjamini and Hochberg (1995), step up.
+
+    A q-value is the least false-discovery rate at which a p-value is among those found.
+
+    Raises
+    ------
+    ValueError
+        If a p-value is not between 0 and 1.
+    """
     values = np.asarray(p, np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("p-values must be a row of numbers from 0 to 1")
     m = len(values)
     order = np.argsort(values, kind="stable")
     stepped = values[order] * m / np.arange(1, m + 1)

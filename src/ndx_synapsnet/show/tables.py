@@ -17,6 +17,9 @@ from .compute import best_epoch, score_table
 
 _WIDTH = 160  # where no terminal says
 
+#: At which connections are counted.
+FALSE_DISCOVERY = 0.1
+
 
 def number(value: float, digits: int = 3) -> str:
     """Return a number for people; an undefined one is a dash."""
@@ -97,7 +100,7 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     items: list[Any] = [pairs(f"Run {name}", facts), scores(fitted)]
     if "effective" in fitted.connectivity and edges > 0:
         items.append(strongest(fitted, edges))
-    return [*items, fitted.verdict]
+    return [*items, *significance(fitted), fitted.verdict]
 
 
 def _archive(remote: dict[str, Any]) -> str | None:
@@ -109,6 +112,7 @@ def _archive(remote: dict[str, Any]) -> str | None:
 
 def strongest(fitted: FitResult, edges: int) -> Table | str:
     """Return the connections of largest absolute effective weight, a neuron's own left out, or a sentence if none."""
+    matrix = fitted.connectivity["effective"]
     weights = fitted.connectivity["effective"].weights.astype(np.float64)
     np.fill_diagonal(weights, 0.0)
     places = np.argsort(-np.abs(weights), axis=None, kind="stable")[:edges]
@@ -118,15 +122,36 @@ def strongest(fitted: FitResult, edges: int) -> Table | str:
         where = f" ({region[row]})" if region is not None and region[row] else ""
         return f"{fitted.neurons.id[row]}{where}"
 
+    told = {"± standard error": matrix.standard_error, "q": matrix.q_value}
+    known = {title: values for title, values in told.items() if values is not None}
     rows = [
-        [label(int(source)), label(int(target)), number(weights[target, source])]
+        [
+            label(int(source)),
+            label(int(target)),
+            number(weights[target, source]),
+            *(number(float(values[target, source])) for values in known.values()),
+        ]
         for target, source in zip(*np.unravel_index(places, weights.shape), strict=True)
         if weights[target, source] != 0
     ]
     if not rows:  # the penalty left nothing
         return "No connection was found: every effective weight is 0."
     note = "" if fitted.trustworthy else ": NOT TO BE READ, see the verdict"
-    return grid(f"Strongest connections{note}", ["source", "target", "effective weight"], rows)
+    return grid(f"Strongest connections{note}", ["source", "target", "effective weight", *known], rows)
+
+
+def significance(fitted: FitResult) -> list[str]:
+    """Return how many connections are more than chance, and whether to believe it; nothing without q-values."""
+    matrix, said = fitted.connectivity.get("effective"), fitted.provenance.get("significance") or {}
+    if matrix is None or matrix.q_value is None:
+        return []
+    off = ~np.eye(len(matrix.q_value), dtype=bool)
+    found = int((matrix.q_value[off] <= FALSE_DISCOVERY).sum())
+    sentence = (
+        f"{found} of {int(off.sum())} ordered pairs are connected at a false-discovery rate of {FALSE_DISCOVERY:g}."
+    )
+    doubt = "" if said.get("trustworthy", True) else "These p- and q-values are NOT to be trusted: "
+    return [" ".join(filter(None, (sentence, doubt + str(said.get("why", "")))))]
 
 
 def contents(found: Contents) -> list[Any]:

@@ -25,6 +25,8 @@ from ...errors import InputError
 from ...experiment import software_versions
 from ...learn.forecaster import Forecaster, Solver, predict_series
 from ...learn.preparation import prepare, target_samples
+from ...learn.readout import read_out
+from ...learn.synapsnet import SynapsNet
 from ...learn.train import Training, resolve_device, train
 from ...learn.windows import Windows, with_history
 from ...metrics import correlate_three_currents, principal_components, recovery, score_neurons
@@ -153,6 +155,8 @@ def _fit_and_score(
     seen = prepared if plan.history is None else [with_history(w, plan.history) for w in prepared]
     begin = time.perf_counter()
     model, training = _fit(plan, seen, progress)
+    if isinstance(model, SynapsNet):
+        seen = list(model.windows)  # with what its linear stage found
     seconds = time.perf_counter() - begin
     return {
         "extras": sorted(extras),
@@ -173,7 +177,8 @@ def _fit(plan: Plan, windows: Sequence[Windows], progress: bool | None) -> tuple
     best: tuple[float, Forecaster, Training] | None = None
     for choice in range(len(plan.settings)):
         model = plan.build(windows, choice)
-        training = train(model, windows, plan.train, progress=progress)
+        its = model.windows if isinstance(model, SynapsNet) else windows
+        training = train(model, its, plan.train, progress=progress)
         if training.interrupted:
             raise KeyboardInterrupt
         loss = float(np.nanmin(training.curve["validation_mse"]))
@@ -215,6 +220,7 @@ def _score(
         return found
     if "currents" in extras:
         found["currents"] = _currents(matrix, windows, session)
+    matrix = _estimate(model, windows, matrix, session)
     if truth is not None:
         true = truth[np.ix_(windows.kept, windows.kept)]
         found["recovery"] = {name: plain(value) for name, value in recovery(matrix, true).items()}
@@ -223,6 +229,19 @@ def _score(
     if "matrix" in extras:
         found["matrix"] = plain(matrix)
     return found
+
+
+def _estimate(
+    model: Forecaster, windows: Windows, matrix: NDArray[np.float32], session: Session
+) -> NDArray[np.floating]:
+    """Return what a model has to say of the wiring, of counts in spikes of the target per spike of the source."""
+    found: NDArray[np.floating] = matrix
+    if isinstance(model, SynapsNet) and model.fits:
+        fit = model.fits[windows.session]
+        assert fit is not None  # one process holds all
+        found = read_out(model, windows.session, fit).weights
+    std = windows.normalization.activity_std
+    return found * (std[:, None] / std) if session.activity_kind == "spike_counts" else found
 
 
 def _currents(matrix: NDArray[np.float32], windows: Windows, session: Session) -> dict[str, Any]:

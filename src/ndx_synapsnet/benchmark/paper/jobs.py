@@ -6,24 +6,26 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
 from ...errors import InputError
 from ...nwb.sources.remote.options import RemoteOptions, current_options, use_options
-from .cells import Cell, run_cell
+from .cells import run_cell
+
+_C = TypeVar("_C")
 
 
 def run_cells(
-    cells: Sequence[Cell], folder: Path, *, jobs: int = 1
-) -> Generator[tuple[Cell, dict[str, Any]], None, None]:
+    cells: Sequence[_C], folder: Path, *, jobs: int = 1, run: Callable[..., dict[str, Any]] | None = None
+) -> Generator[tuple[_C, dict[str, Any]], None, None]:
     """Run cells, and yield each with its record as it is done.
 
     Parameters
@@ -32,6 +34,9 @@ def run_cells(
         Neighbours best share their session, which then is loaded once.
     folder : Path
         Of the cells' files.
+    run : callable
+        Runs one: ``run(cell, folder, progress=None)`` returns its record. A function of a module; `cells.run_cell` if
+        left out.
     jobs : int
         Processes. The numbers are the same with any, up to rounding: each has its part of the processor's threads.
 
@@ -40,9 +45,10 @@ def run_cells(
     InputError
         If a process ends by itself, such as for want of memory. Cells that are done stay done, here as on Ctrl-C.
     """
+    one: Callable[..., dict[str, Any]] = run or run_cell
     if jobs == 1 or len(cells) < 2:
         for cell in cells:
-            yield cell, run_cell(cell, folder, progress=None)
+            yield cell, one(cell, folder, progress=None)
         return
     jobs = min(jobs, len(cells))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -52,7 +58,7 @@ def run_cells(
         jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads, remote)
     )
     try:
-        waiting = {pool.submit(run_cell, cell, folder): cell for cell in cells}
+        waiting = {pool.submit(one, cell, folder): cell for cell in cells}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
     except BrokenProcessPool as error:

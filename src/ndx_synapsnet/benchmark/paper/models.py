@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from ...config import ExperimentConfig, load_config
+from ...config import WITHOUT_LINEAR_STAGE, ExperimentConfig, load_config
 from ...learn.baselines import BASELINES
 from ...learn.forecaster import Forecaster
 from ...learn.linear import AR, REFERENCES
@@ -93,7 +93,7 @@ class Plan:
         """
         settings, seed = self.settings[choice], self.train.seed
         if self.kind == "synapsnet":
-            return SynapsNet(windows, SynapsNetConfig(**settings), seed=seed)
+            return SynapsNet.started(windows, SynapsNetConfig(**settings), seed=seed)
         if self.kind == "rival":
             rival = BASELINES[self.name]
             return rival.build(windows, rival.config(**settings), seed=seed)
@@ -146,7 +146,10 @@ def plan(
 def _of_synapsnet(model: Model, base: ExperimentConfig) -> tuple[tuple[dict[str, Any], ...], TrainConfig]:
     """Return SynapsNet's settings, one set for each weight of the recipe's grid, and its training."""
     weights = base.penalty_grid or (base.model.penalty_weight,)
-    settings = tuple(asdict(replace(base.model, **{"penalty_weight": each, **model.settings})) for each in weights)
+    plain = WITHOUT_LINEAR_STAGE if base.model.drive and model.settings.get("drive") is False else {}
+    settings = tuple(
+        asdict(replace(base.model, **{"penalty_weight": each, **plain, **model.settings})) for each in weights
+    )
     by_windows = base.recipe != "paper" and settings[0]["decoder"] == "transformer"
     return settings, replace(base.train, **_BY_WINDOWS_TRANSFORMER) if by_windows else base.train
 

@@ -1,0 +1,1 @@
+"""How well connectivity is recovered: from networks with known wiring, and recordings with a structural reference."""
