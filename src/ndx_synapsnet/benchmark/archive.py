@@ -70,6 +70,8 @@ class Faults:
     """Turn one bit of the byte at this offset of the file, always."""
     expire_requests: int | None = None
     """Presigned URLs are good for so many requests."""
+    expire_addresses: int | None = None
+    """Only so many of the first presigned addresses expire by `expire_requests`; None: all."""
     expire_seconds: float | None = None
     """Presigned URLs are good for so many seconds (an hour if None)."""
     withdrawn: tuple[str, ...] = ()

@@ -178,7 +178,7 @@ CASES: tuple[Case, ...] = (
     Case("503 of the archive's API", Faults(api_statuses=(503, 0, 503)), dandi=True),
     Case(
         "address expires in mid-read",
-        Faults(expire_requests=2),
+        Faults(expire_requests=2, expire_addresses=1),  # the next one lasts: requests in parallel would use it up
         dandi=True,
         archive={"embargoed": True},
         around=_token,
