@@ -362,10 +362,9 @@ def _connectivities(
     unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
     about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
     if found is not None and tested is not None:
-        scale: NDArray[np.float32] | float = 1.0
+        scale: NDArray[np.float64] | float = 1.0
         if session.activity_kind == "spike_counts":
-            std = windows.normalization.activity_std
-            unit, scale = "in spikes a sample", std[:, None] / std
+            unit, scale = "in spikes a sample", windows.normalization.effect_scale
         effective = {
             "weights": scale * found.weights,
             "standard_error": scale * tested.standard_error,

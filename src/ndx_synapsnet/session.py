@@ -355,6 +355,12 @@ class Normalization(_Comparable):
         for name in ("activity_mean", "activity_std", "behavior_mean", "behavior_std"):
             _set(self, **{name: _array(name, getattr(self, name), np.float32, (None,))})
 
+    @property
+    def effect_scale(self) -> NDArray[np.float64]:
+        """(N, N) [target, source]: an effect of one neuron on another in source units, over the same z-scored."""
+        std = self.activity_std.astype(np.float64)
+        return np.asarray(std[:, None] / std)
+
 
 @dataclass(frozen=True, eq=False)
 class FitResult(_Comparable):

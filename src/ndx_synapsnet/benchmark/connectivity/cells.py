@@ -115,10 +115,9 @@ def score(estimate: Estimate, prepared: Prepared) -> dict[str, Any]:
         and ``z_scored``; ``precision_at``; ``correlation`` and ``mse`` of the forecast, means over the ``neurons``
         that are scored; ``samples`` of the test part; and what the estimate says itself.
     """
-    std = prepared.windows.normalization.activity_std.astype(np.float64)
     weights = np.asarray(estimate.weights, np.float64)
     among = np.ix_(prepared.scored, prepared.scored)
-    in_source, z_scored = ((w * weights)[among] for w in (std[:, None] / std, np.ones_like(weights)))
+    in_source, z_scored = (prepared.windows.normalization.effect_scale * weights)[among], weights[among]
     natural = in_source if prepared.session.activity_kind == "spike_counts" else z_scored
     return {
         "recovery": _recovery(natural, prepared.truth),

@@ -126,10 +126,9 @@ def _facts(fit: DriveFit) -> dict[str, Any]:
 def _synapsnet(prepared: Prepared) -> Estimate:
     """The recipe as people get it, its own fit of the linear model included."""
     (result,) = fit_synapsnet(prepared.session, progress=False)
-    std = result.normalization.activity_std
-    scale = std[None] / std[:, None] if result.activity_kind == "spike_counts" else 1.0
+    scale = result.normalization.effect_scale if result.activity_kind == "spike_counts" else 1.0
     facts = {"trustworthy": result.trustworthy, "notes": list(result.provenance["notes"])}
-    return Estimate(scale * result.connectivity["effective"].weights, result.scores["synapsnet"], facts)
+    return Estimate(result.connectivity["effective"].weights / scale, result.scores["synapsnet"], facts)
 
 
 def _default(name: str, **settings: Any) -> Callable[[], Any]:

@@ -220,6 +220,8 @@ def _score(
         return found
     if "currents" in extras:
         found["currents"] = _currents(matrix, windows, session)
+    if truth is None and "matrix" not in extras:
+        return found
     matrix = _estimate(model, windows, matrix, session)
     if truth is not None:
         true = truth[np.ix_(windows.kept, windows.kept)]
@@ -240,8 +242,7 @@ def _estimate(
         fit = model.fits[windows.session]
         assert fit is not None  # one process holds all
         found = read_out(model, windows.session, fit).weights
-    std = windows.normalization.activity_std
-    return found * (std[:, None] / std) if session.activity_kind == "spike_counts" else found
+    return found * windows.normalization.effect_scale if session.activity_kind == "spike_counts" else found
 
 
 def _currents(matrix: NDArray[np.float32], windows: Windows, session: Session) -> dict[str, Any]:
