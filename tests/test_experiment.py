@@ -16,7 +16,7 @@ from ndx_synapsnet.experiment import (
     load_config,
     predict,
 )
-from ndx_synapsnet.session import SPLITS, FitResult, Scores, Session
+from ndx_synapsnet.session import SPLITS, FitResult, Normalization, Scores, Session
 from ndx_synapsnet.simulate import PaperNetworkConfig, random_session, simulate_paper_network
 
 QUICK = {"train": {"epochs": 2, "min_steps": 0, "max_steps": None}}
@@ -60,6 +60,11 @@ def test_connectivity_is_in_spikes_and_says_how_sure_it_is(fitted: FitResult, re
     calcium = replace(recording, activity_kind="fluorescence", unit="dF/F", modality="ophys")
     (other,) = fit(calcium, load_config("fast", overrides=QUICK), progress=False)
     assert "both z-scored" in other.connectivity["effective"].description
+
+
+def test_an_effect_grows_with_the_target_s_deviation_and_falls_with_the_source_s() -> None:
+    scale = Normalization(np.zeros(2), np.array([1.0, 4.0]), np.zeros(0), np.zeros(0)).effect_scale
+    np.testing.assert_array_equal(scale, [[1, 0.25], [4, 1]])  # [target, source]
 
 
 def test_forecast_is_in_source_units_and_scores_are_its(fitted: FitResult, recording: Session) -> None:
