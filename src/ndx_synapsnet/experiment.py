@@ -224,7 +224,7 @@ def _result(
     tested: Significance | None = None
     if fit is not None:
         found = read_out(model, j, fit)
-        tested = assess(found.estimate, found.standard_error)
+        tested = assess(found.estimate, found.standard_error, settled=found.settled)
         notes = [
             *notes,
             f"{fit.components} hidden series that many neurons share were found",
