@@ -68,14 +68,14 @@ class Readout:
     raw: NDArray[np.float64]
     """(N, N) posterior mean as weights of the current: `weights` over `gain`."""
     last_step: float
-    """How far the last step towards `estimate` still moved it: root mean square over pairs, in standard errors."""
+    """How far the last step towards `estimate` still moved it: root mean square over pairs, in standard errors;
+    infinite where there are no more samples than predictors, and least squares have no one solution."""
 
     @property
     def settled(self) -> bool:
         """Whether `estimate` is the least-squares solution, near enough to be tested.
 
-        It is not where there are hardly more samples than neurons: the solution is then not determined, and the steps
-        drift apart.
+        It is not where there are hardly more samples than neurons: the steps then drift apart.
         """
         return self.last_step < _SETTLED
 
@@ -109,6 +109,7 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
         before, free = free, sums.unshrunk(free)
     error = sums.standard_error(posterior.noise)
     step = (free - before).cpu().numpy()[error > 0] / error[error > 0]
+    moved = float(np.sqrt(np.mean(step**2))) if step.size else 0.0
     gain = linear.gain.numpy()[:, None]
     return Readout(
         weights=gain * posterior.mean,
@@ -118,7 +119,7 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
         standard_error=np.abs(gain) * error,
         gain=gain[:, 0],
         raw=posterior.mean,
-        last_step=float(np.sqrt(np.mean(step**2))) if step.size else 0.0,
+        last_step=moved if sums.determined else float("inf"),
     )
 
 
@@ -250,6 +251,8 @@ class _Sums:
         self._unit = (ratio / self._scale[:, None]).clamp(min=1).sqrt()
         self._deflation = deflation
         self._count = len(linear.samples)
+        self.determined = self._count > n + m
+        """Whether there are more samples than a target has predictors."""
 
     def shrunk(self, weights: Tensor, before: Posterior | None) -> Posterior:
         """Return the posterior by the gradient at `weights` (N, N)."""
