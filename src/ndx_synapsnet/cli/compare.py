@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..nwb.wiring import Wiring
 
 _SHOWN = 10  # edges that differ
+_SAME_LAG = 0.01  # of a lag in seconds, which frame times give no better
 
 
 @click.command()
@@ -172,18 +173,29 @@ def _labels(wiring: Wiring, within: str | None) -> Any:
     if within is None:
         return None
     labels = getattr(wiring.neurons, within)
-    if labels is None:
-        raise InputError(f"the neurons have no {within}", where=wiring.file, remedy="Leave out --within.")
+    if labels is None or not any(label.strip() for label in labels.tolist()):
+        raise InputError(
+            f"no neuron has a {within.replace('_', ' ')}", where=wiring.file, remedy="Leave out --within."
+        )
     return labels
 
 
 def _unlike(first: Wiring, second: Wiring) -> list[str]:
     """Return in which ways the weights of two matrices do not mean the same, so that differences mean nothing."""
     said = []
+    matrices = first.connectivity, second.connectivity
     for field, words in (("method", "methods"), ("lag", "lags in samples"), ("gain_normalized", "gain normalisations")):
-        a, b = (getattr(each.connectivity, field) for each in (first, second))
+        a, b = (getattr(each, field) for each in matrices)
         if a != b:
             said.append(f"The {words} differ ({a} and {b}): r does not mind another scale, single differences would.")
+    seconds = [each.lag_seconds for each in matrices]
+    if abs(seconds[0] - seconds[1]) > _SAME_LAG * max(seconds):  # false where one is not known
+        said.append("The lags differ ({:.4g} and {:.4g} s): single differences would mean little.".format(*seconds))
+    if not said and matrices[0].description != matrices[1].description:
+        said.append(
+            "The weights do not mean the same, so single differences are not tested. "
+            + " ".join(f"{name}: {each.description}" for name, each in zip(("First", "Second"), matrices, strict=True))
+        )
     return said
 
 
