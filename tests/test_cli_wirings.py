@@ -73,7 +73,9 @@ def _writer(folder: Path) -> Write:
     def write(name: str, *runs: FitResult, truth: Connectivity | None = None) -> Path:
         nwbfile = new_nwbfile({}, description="")
         for day, each in enumerate(runs, start=1):
-            add_result(nwbfile, replace(each, provenance={**each.provenance, "finished": f"2026-01-0{day}T00:00:00+00:00"}))
+            add_result(
+                nwbfile, replace(each, provenance={**each.provenance, "finished": f"2026-01-0{day}T00:00:00+00:00"})
+            )
         if truth is not None:
             add_true_connectivity(nwbfile, runs[0].neurons, truth, modality=runs[0].modality)
         with NWBHDF5IO(folder / name, "w") as io:

@@ -174,9 +174,7 @@ def _labels(wiring: Wiring, within: str | None) -> Any:
         return None
     labels = getattr(wiring.neurons, within)
     if labels is None or not any(label.strip() for label in labels.tolist()):
-        raise InputError(
-            f"no neuron has a {within.replace('_', ' ')}", where=wiring.file, remedy="Leave out --within."
-        )
+        raise InputError(f"no neuron has a {within.replace('_', ' ')}", where=wiring.file, remedy="Leave out --within.")
     return labels
 
 
