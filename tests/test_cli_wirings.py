@@ -269,6 +269,16 @@ def test_weights_of_other_units_are_not_subtracted(
     assert words in "".join(found["cautions"])
 
 
+def test_differences_of_a_sure_and_an_unsure_matrix_come_with_a_word(write: Write, fitted: FitResult) -> None:
+    effective = fitted.connectivity["effective"]
+    unsure = replace(effective, standard_error=2 * effective.standard_error)
+    first, alike = write("a.nwb", fitted), write("b.nwb", fitted)
+    second = write("c.nwb", replace(fitted, connectivity={"effective": unsure}))
+    (said,) = loaded("compare", first, second)["cautions"]
+    assert "median standard errors 0.1 and 0.2" in said
+    assert loaded("compare", first, alike)["cautions"] == []
+
+
 def test_weights_of_two_kinds_are_not_subtracted(files: dict[str, Path], write: Write, fitted: FitResult) -> None:
     effective = fitted.connectivity["effective"]
     normalised = replace(fitted, connectivity={"effective": replace(effective, gain_normalized=True)})

@@ -14,10 +14,14 @@ from .output import print_json
 from .wirings import DEFAULT_RATE, cautions, edge_options, edges_of, overwrite_option, require_free
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..metrics import EdgeDifferences
     from ..nwb.wiring import Wiring
 
 _SHOWN = 10  # edges that differ
+_UNLIKE_ERRORS = 1.5  # times, standard errors of two matrices
 _SAME_LAG = 0.01  # of a lag in seconds, which frame times give no better
 
 
@@ -89,6 +93,7 @@ def compare(
     differences = None
     if error is not None and other_error is not None and not _unlike(first, second):
         differences = compare_edges(a, b, error, other_error)
+        said += _unlike_precision(error, other_error)
     recovered = None
     if first.known != second.known:
         estimate, truth = (b, a) if first.known else (a, b)
@@ -195,6 +200,22 @@ def _unlike(first: Wiring, second: Wiring) -> list[str]:
             + " ".join(f"{name}: {each.description}" for name, each in zip(("First", "Second"), matrices, strict=True))
         )
     return said
+
+
+def _unlike_precision(first: NDArray[np.float32], second: NDArray[np.float32]) -> list[str]:
+    """Return what must be said of differences between a sure and an unsure matrix (standard errors, N by N)."""
+    import numpy as np
+
+    known = [each[np.isfinite(each) & (each > 0)] for each in (first, second)]
+    if not all(each.size for each in known):
+        return []
+    sizes = [float(np.median(each)) for each in known]
+    if max(sizes) < _UNLIKE_ERRORS * min(sizes):
+        return []
+    return [
+        "One matrix is much surer than the other (median standard errors {:.2g} and {:.2g}): weights are shrunk the "
+        "more the less a recording tells, so connections can seem to differ that are the same.".format(*sizes)
+    ]
 
 
 def _about(wiring: Wiring) -> dict[str, Any]:
