@@ -167,6 +167,9 @@ def test_within_takes_the_groups_part_away():
     a, b = (blocks + rng.normal(size=(24, 24)) for _ in range(2))
     assert permutation_test(a, b, permutations=499).p < 0.01
     assert permutation_test(a, b, permutations=499, within=group).p > 0.05
+    found = compare_matrices(a, b, permutations=499, within=group)
+    assert found.r_chance == pytest.approx(found.r, abs=0.1)  # what the groups alone make
+    assert abs(compare_matrices(a, b, permutations=499).r_chance) < 0.1 < found.r_chance
 
 
 def test_what_is_undefined_is_nan():

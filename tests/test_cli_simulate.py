@@ -12,7 +12,7 @@ from pynwb import NWBHDF5IO
 from ndx_synapsnet import read_session
 from ndx_synapsnet.cli import main
 from ndx_synapsnet.cli.simulate import KINDS
-from ndx_synapsnet.simulate import SIMULATORS
+from ndx_synapsnet.simulate import SIMULATORS, CoupledGLMConfig, Simulator
 
 
 def run(*arguments: str | Path) -> Result:
@@ -51,7 +51,13 @@ def test_a_file_with_its_wiring(kind: str, tmp_path: Path) -> None:
         (("--set", "density"), "not NAME=VALUE"),
         (("--set", "density=thick"), "expected a number"),
         (("--samples", "10", "--set", "n_samples=20"), "given twice"),
+        (("--seed", "1", "--set", "seed=2"), "seed is given twice"),
         (("--set", "delay=[0.01, 0.002]"), "delay"),
+        (("--set", "delay=[0.01]"), "expected two finite numbers"),
+        (("--set", "rate=[1, 2, 3]"), "expected two finite numbers"),
+        (("--set", 'rate=["a", "b"]'), "expected two finite numbers"),
+        (("--set", "noise=NaN"), "expected a finite number"),
+        (("--set", "period=Infinity"), "expected a finite number"),
     ],
 )
 def test_bad_settings_are_refused(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
@@ -59,6 +65,29 @@ def test_bad_settings_are_refused(arguments: tuple[str, ...], words: str, tmp_pa
     assert result.exit_code == 2
     assert words in result.output
     assert not (tmp_path / "a.nwb").exists()
+
+
+def test_a_name_without_format_is_refused_before_the_simulation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIMULATORS, "glm", Simulator(CoupledGLMConfig, pytest.fail))
+    result = run("glm", "-o", tmp_path / "a.h5")
+    assert result.exit_code == 2
+    assert ".nwb or .zarr" in result.output
+
+
+@pytest.mark.parametrize(
+    ("sizes", "recorded"),
+    [
+        (("--neurons", "4"), 2),
+        (("--neurons", "9", "--set", "n_recorded=5"), 5),
+        (("--set", "n_neurons=9"), 3),
+    ],
+)
+def test_how_many_are_recorded(sizes: tuple[str, ...], recorded: int, tmp_path: Path) -> None:
+    result = run("glm", "-o", tmp_path / "a.nwb", "--samples", "60", *sizes)
+    assert result.exit_code == 0, result.output
+    assert f"neurons, {recorded} recorded" in result.output
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def _writer(folder: Path) -> Write:
     def write(name: str, *runs: FitResult, truth: Connectivity | None = None) -> Path:
         nwbfile = new_nwbfile({}, description="")
         for day, each in enumerate(runs, start=1):
-            add_result(nwbfile, replace(each, provenance={"finished": f"2026-01-0{day}T00:00:00+00:00"}))
+            add_result(
+                nwbfile, replace(each, provenance={**each.provenance, "finished": f"2026-01-0{day}T00:00:00+00:00"})
+            )
         if truth is not None:
             add_true_connectivity(nwbfile, runs[0].neurons, truth, modality=runs[0].modality)
         with NWBHDF5IO(folder / name, "w") as io:
@@ -233,6 +235,50 @@ def test_what_must_be_said_is_said(write: Write, fitted: FitResult) -> None:
         assert "NOT TO BE READ" in run(*arguments).output
 
 
+def test_doubt_about_p_values_is_said_where_they_are_read(write: Write, fitted: FitResult) -> None:
+    said = {"significance": {"trustworthy": False, "why": "All of it is confounding."}}
+    path = write("a.nwb", replace(fitted, provenance=said))
+    expected = "synapsnet: effective: its p- and q-values are NOT to be trusted: All of it is confounding."
+    for arguments in (["groups", path, "--by", "region"], ["export", path, "-o", path.with_suffix(".csv")]):
+        assert expected in run(*arguments).output
+        assert "NOT to be trusted" not in run(*arguments, "--matrix", "ridge_var", *["--overwrite"]).output
+    assert loaded("compare", path, "--matrix", "ridge_var")["cautions"][0] == expected
+    fine = replace(fitted, provenance={"significance": {"trustworthy": True, "why": "5% is confounding."}})
+    assert "trusted" not in run("groups", write("b.nwb", fine), "--by", "region").output
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lag_seconds": 0.066}, "lags differ (0.033 and 0.066 s)"),
+        ({"description": "z-scored"}, "Second: z-scored"),
+        ({"lag_seconds": 0.0331}, ""),
+        ({"lag_seconds": float("nan")}, ""),
+    ],
+)
+def test_weights_of_other_units_are_not_subtracted(
+    change: dict[str, Any], words: str, write: Write, fitted: FitResult
+) -> None:
+    effective = replace(fitted.connectivity["effective"], lag_seconds=0.033, description="in spikes")
+    paths = [
+        write(f"{name}.nwb", replace(fitted, connectivity={"effective": each}))
+        for name, each in (("a", effective), ("b", replace(effective, **change)))
+    ]
+    found = loaded("compare", *paths)
+    assert (found["differences"] is None) == bool(words)
+    assert words in "".join(found["cautions"])
+
+
+def test_differences_of_a_sure_and_an_unsure_matrix_come_with_a_word(write: Write, fitted: FitResult) -> None:
+    effective = fitted.connectivity["effective"]
+    unsure = replace(effective, standard_error=2 * effective.standard_error)
+    first, alike = write("a.nwb", fitted), write("b.nwb", fitted)
+    second = write("c.nwb", replace(fitted, connectivity={"effective": unsure}))
+    (said,) = loaded("compare", first, second)["cautions"]
+    assert "median standard errors 0.1 and 0.2" in said
+    assert loaded("compare", first, alike)["cautions"] == []
+
+
 def test_weights_of_two_kinds_are_not_subtracted(files: dict[str, Path], write: Write, fitted: FitResult) -> None:
     effective = fitted.connectivity["effective"]
     normalised = replace(fitted, connectivity={"effective": replace(effective, gain_normalized=True)})
@@ -246,10 +292,11 @@ def test_weights_of_two_kinds_are_not_subtracted(files: dict[str, Path], write: 
 def test_permutations_within_regions(files: dict[str, Path], write: Write, fitted: FitResult) -> None:
     first, second = files["file"], files["changed"]
     assert "within each region" in run("compare", first, second, "--within", "region").output
-    other = replace(fitted, neurons=replace(fitted.neurons, region=None))
-    refused = run("compare", write("c.nwb", other), second, "--within", "region")
-    assert refused.exit_code == 2
-    assert "the neurons have no region" in refused.output
+    for name, region in (("c.nwb", None), ("d.nwb", np.full(N, " "))):
+        other = replace(fitted, neurons=replace(fitted.neurons, region=region))
+        refused = run("compare", write(name, other), second, "--within", "region")
+        assert refused.exit_code == 2
+        assert "no neuron has a region" in refused.output
 
 
 def test_neurons_of_other_files_match_by_id_where_that_is_said(write: Write, fitted: FitResult) -> None:

@@ -244,6 +244,14 @@ def test_references_are_read_target_by_source(references: Path) -> None:
         reference_cases(references.parent / "nothing")
 
 
+def test_the_last_neurons_of_a_reference_may_have_no_connection(references: Path) -> None:
+    np.savez(references / "cells.true_connectivity.npz", post_row=[1], pre_row=[0], weight=[2.0])
+    assert np.array_equal(np.argwhere(reference_cases(references)[1].load().truth), [[1, 0]])
+    np.save(references / "SC.npy", np.zeros((5, 5)))
+    with pytest.raises(InputError, match="expected square and of 6"):
+        reference_cases(references)[0].load()
+
+
 def invoke(*arguments: Any) -> Result:
     return CliRunner().invoke(main, ["benchmark", "connectivity", *map(str, arguments)])
 

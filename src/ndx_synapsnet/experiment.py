@@ -224,7 +224,7 @@ def _result(
     tested: Significance | None = None
     if fit is not None:
         found = read_out(model, j, fit)
-        tested = assess(found.estimate, found.standard_error)
+        tested = assess(found.estimate, found.standard_error, settled=found.settled)
         notes = [
             *notes,
             f"{fit.components} hidden series that many neurons share were found",
@@ -357,11 +357,12 @@ def _connectivities(
         return {}
     common: dict[str, Any] = {"lag": 1, "lag_seconds": session.period}
     diagonal: Literal["zero", "learned"] = "learned" if config.model.learns_diagonal else "zero"
-    effective: dict[str, Any] = {"weights": model.connectivity(j)}
     source = "the source's activity"
     unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
     about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
-    if found is not None and tested is not None:
+    if found is None or tested is None:
+        effective: dict[str, Any] = {"weights": model.connectivity(j)}
+    else:
         scale: NDArray[np.float64] | float = 1.0
         if session.activity_kind == "spike_counts":
             unit, scale = "in spikes a sample", windows.normalization.effect_scale

@@ -9,6 +9,7 @@ import pytest
 import torch
 from population import noise_session
 
+from ndx_synapsnet.learn import deconvolution
 from ndx_synapsnet.learn.deconvolution import estimate_decay, with_sources
 from ndx_synapsnet.learn.drive import DriveConfig, fit_drive, with_drive
 from ndx_synapsnet.learn.preparation import prepare
@@ -60,6 +61,16 @@ def test_sources_start_anew_after_a_gap():
     assert (found[[0, 300]] == 0).all()
     assert found[10] == pytest.approx(z[10] - decay * z[9])
     assert found[301] == pytest.approx(z[301] - decay * z[300])
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    (windows,) = prepare([noise_session(4, 600, 0)])
+    decay = np.array([0.0, 0.5, 0.9, 0.2])
+    whole = with_sources(windows, decay).sources
+    monkeypatch.setattr(deconvolution, "_BLOCK", 4 * 7)
+    assert torch.equal(with_sources(windows, decay).sources, whole)
+    factor = torch.from_numpy(decay).to(windows.dtype)
+    assert torch.equal(whole[5:100], windows.activity[5:100] - factor * windows.activity[4:99])
 
 
 def test_sources_are_of_the_past_and_reach_every_batch(imaged):

@@ -198,3 +198,12 @@ def test_a_regression_takes_what_neurons_send(found):
     ignored = other.predict(windows.batch(indices)).numpy()
     assert np.abs(own - ignored).max() > 0.01  # it forecasts from the sources
     assert own[:, 3] == pytest.approx(plain.predict(windows.batch(indices)).numpy()[:, 3], abs=1e-6)
+
+
+def test_samples_that_count_for_less_shrink_more():
+    (windows,) = prepare([noise_session(8, 800, 1)])
+    sizes = [
+        np.abs(fit_drive(windows, DriveConfig(components=0, deconvolve=False, deflations=(each,))).posterior.mean).sum()
+        for each in (1, 10, 100)
+    ]
+    assert sizes[0] > 1.5 * sizes[1] > 2 * sizes[2]

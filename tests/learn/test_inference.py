@@ -145,6 +145,17 @@ def test_says_when_the_errors_are_not_of_these_weights():
     assert "do not belong together" in told.why
 
 
+def test_says_when_the_recording_does_not_determine_the_estimates():
+    z, _ = matrix(np.random.default_rng(0))
+    z[0, 1] = np.inf  # they may be anything
+    found = assess(z, np.ones((N, N)), settled=False)
+    assert not found.diagnostics.trustworthy
+    assert "too short" in found.diagnostics.why
+    assert (found.p == 1).all()
+    assert (found.q == 1).all()
+    assert np.isnan(found.standard_error[~np.eye(N, dtype=bool)]).all()
+
+
 def test_few_neurons_are_tested_without_a_null_of_their_own():
     found = assess([[0, 3.0], [1.0, 0]], np.ones((2, 2)))
     np.testing.assert_allclose(found.p, [[1, 0.0027], [0.317311, 1]], rtol=1e-3)
@@ -163,6 +174,8 @@ def test_a_silent_neuron_is_left_out():
     found = assess(z, error)
     np.testing.assert_array_equal(found.p[:, 3], 1)
     np.testing.assert_array_equal(found.q[:, 3], 1)
+    assert np.isnan(np.delete(found.standard_error[:, 3], 3)).all()  # unknown, which is not 0
+    assert np.isnan(found.standard_error).sum() == N - 1
     assert found.diagnostics.pairs == (N - 1) ** 2
     assert not assess(np.zeros((N, N)), np.zeros((N, N))).diagnostics.trustworthy
 

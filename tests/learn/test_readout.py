@@ -15,6 +15,7 @@ from ndx_synapsnet.learn.readout import read_out, take_if_better
 from ndx_synapsnet.learn.synapsnet import SynapsNet
 from ndx_synapsnet.learn.synapsnet_config import SynapsNetConfig
 from ndx_synapsnet.learn.train import TrainConfig, train
+from ndx_synapsnet.learn.windows import WindowConfig
 from ndx_synapsnet.metrics import recovery
 
 CONFIG = SynapsNetConfig(
@@ -108,6 +109,18 @@ def test_the_few_steps_come_to_an_end(trained, found, monkeypatch):
     more = read_out(model, 0, fit)
     assert np.abs(more.weights - found.weights).max() < 0.1 * np.abs(found.weights).max()
     assert np.corrcoef(more.weights.ravel(), found.weights.ravel())[0, 1] > 0.998
+
+
+@pytest.mark.parametrize("samples", [70, 80])  # fewer than predictors; a few more, and the steps drift apart
+def test_says_when_a_recording_is_too_short_for_its_neurons(found, samples):
+    assert found.settled
+    recording, _ = softplus_network(n=60, t=samples)
+    windows, fits = start_linear(prepare([recording], WindowConfig(min_active=5)), DriveConfig(components=0))
+    model = SynapsNet(windows, CONFIG, fits=fits)
+    train(model, windows, TrainConfig(epochs=1, min_steps=100, learning_rate=0.02, batch_size=8))
+    short = read_out(model, 0, fits[0])
+    assert not short.settled
+    assert np.isfinite(short.last_step) == (samples == 80)
 
 
 def test_uncertainty_goes_with_what_is_known(found):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from population import noise_session
 
-from ndx_synapsnet.learn import shrinkage
+from ndx_synapsnet.learn import coordinate_descent
 from ndx_synapsnet.learn.coordinate_descent import CoupledDesign, to_array
 from ndx_synapsnet.learn.moments import gather_moments
 from ndx_synapsnet.learn.preparation import prepare
@@ -67,7 +67,7 @@ def test_blocks_make_no_difference_and_each_target_may_have_its_own_products(mon
     absent = np.zeros((3, 12), bool)
     absent[1, 4] = True
     whole = shrink(gram, cross, square, 500, absent=absent)
-    monkeypatch.setattr(shrinkage, "_BLOCK", block)
+    monkeypatch.setattr(coordinate_descent, "_BLOCK", block)
     apart = shrink(np.stack([gram] * 3), cross, square, 500, absent=absent)
     assert apart.mean == pytest.approx(whole.mean, abs=1e-9)
     assert apart.noise == pytest.approx(whole.noise)

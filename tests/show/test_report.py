@@ -217,6 +217,10 @@ def test_strongest_connections_come_with_their_uncertainty(certain: FitResult) -
     assert "Connectivity between brain regions." in page.text
     assert "cell types" not in page.text
     assert "3.00" not in cells  # a neuron's own weight is no connection
+    assert "trusted" not in page.text
+    said = {"significance": {"trustworthy": False, "why": "All of it is <confounding>."}}
+    doubted = page_of(ReportedRun("synapsnet", replace(certain, provenance={**certain.provenance, **said})), edges=2)
+    assert "q-values are NOT to be trusted: All of it is <confounding>." in doubted.text
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -6,7 +6,7 @@ Letters: N recorded neurons, T samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..metrics import benjamini_hochberg
 from ..session import Session
 from ..show.plots import BLUE, GREEN, GREY, ORANGE, new_figure, save_figures
 from ..simulate import SIMULATORS
+from .connectivity.cases import first_samples
 from .record import write_json
 
 #: Nominal false-discovery rates.
@@ -160,7 +161,7 @@ def simulated(
         for seed in seeds:
             simulation = SIMULATORS[kind](n_neurons=neurons, n_recorded=recorded, n_samples=max(lengths), seed=seed)
             for length in sorted(lengths):
-                yield Known(kind, seed, _first(simulation.session, length), simulation.truth.weights)
+                yield Known(kind, seed, first_samples(simulation.session, length), simulation.truth.weights)
 
 
 def run(
@@ -244,15 +245,3 @@ def _compare(tested: Findings, truth: NDArray[np.floating]) -> dict[str, Any]:
         "histogram": (np.histogram(none, _BINS, (0, 1))[0] / max(len(none), 1)).tolist(),
         **{name: None if value != value else value for name, value in told.items() if name != "pairs"},
     }
-
-
-def _first(session: Session, samples: int) -> Session:
-    """Return the first samples of a session."""
-    return replace(
-        session,
-        activity=session.activity[:, :samples],
-        times=session.times[:samples],
-        segment=session.segment[:samples],
-        valid=session.valid[:samples],
-        behavior=session.behavior[:, :samples],
-    )

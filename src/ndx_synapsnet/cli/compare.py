@@ -14,10 +14,15 @@ from .output import print_json
 from .wirings import DEFAULT_RATE, cautions, edge_options, edges_of, overwrite_option, require_free
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..metrics import EdgeDifferences
     from ..nwb.wiring import Wiring
 
 _SHOWN = 10  # edges that differ
+_UNLIKE_ERRORS = 1.5  # times, standard errors of two matrices
+_SAME_LAG = 0.01  # of a lag in seconds, which frame times give no better
 
 
 @click.command()
@@ -88,6 +93,7 @@ def compare(
     differences = None
     if error is not None and other_error is not None and not _unlike(first, second):
         differences = compare_edges(a, b, error, other_error)
+        said += _unlike_precision(error, other_error)
     recovered = None
     if first.known != second.known:
         estimate, truth = (b, a) if first.known else (a, b)
@@ -172,19 +178,44 @@ def _labels(wiring: Wiring, within: str | None) -> Any:
     if within is None:
         return None
     labels = getattr(wiring.neurons, within)
-    if labels is None:
-        raise InputError(f"the neurons have no {within}", where=wiring.file, remedy="Leave out --within.")
+    if labels is None or not any(label.strip() for label in labels.tolist()):
+        raise InputError(f"no neuron has a {within.replace('_', ' ')}", where=wiring.file, remedy="Leave out --within.")
     return labels
 
 
 def _unlike(first: Wiring, second: Wiring) -> list[str]:
     """Return in which ways the weights of two matrices do not mean the same, so that differences mean nothing."""
     said = []
+    matrices = first.connectivity, second.connectivity
     for field, words in (("method", "methods"), ("lag", "lags in samples"), ("gain_normalized", "gain normalisations")):
-        a, b = (getattr(each.connectivity, field) for each in (first, second))
+        a, b = (getattr(each, field) for each in matrices)
         if a != b:
             said.append(f"The {words} differ ({a} and {b}): r does not mind another scale, single differences would.")
+    seconds = [each.lag_seconds for each in matrices]
+    if abs(seconds[0] - seconds[1]) > _SAME_LAG * max(seconds):  # false where one is not known
+        said.append("The lags differ ({:.4g} and {:.4g} s): single differences would mean little.".format(*seconds))
+    if not said and matrices[0].description != matrices[1].description:
+        said.append(
+            "The weights do not mean the same, so single differences are not tested. "
+            + " ".join(f"{name}: {each.description}" for name, each in zip(("First", "Second"), matrices, strict=True))
+        )
     return said
+
+
+def _unlike_precision(first: NDArray[np.float32], second: NDArray[np.float32]) -> list[str]:
+    """Return what must be said of differences between a sure and an unsure matrix (standard errors, N by N)."""
+    import numpy as np
+
+    known = [each[np.isfinite(each) & (each > 0)] for each in (first, second)]
+    if not all(each.size for each in known):
+        return []
+    sizes = [float(np.median(each)) for each in known]
+    if max(sizes) < _UNLIKE_ERRORS * min(sizes):
+        return []
+    return [
+        "One matrix is much surer than the other (median standard errors {:.2g} and {:.2g}): weights are shrunk the "
+        "more the less a recording tells, so connections can seem to differ that are the same.".format(*sizes)
+    ]
 
 
 def _about(wiring: Wiring) -> dict[str, Any]:

@@ -21,9 +21,9 @@ KINDS = ("paper", "spiking", "calcium", "glm")
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The new file: .nwb or .zarr.")
 @click.option("--neurons", "n_neurons", type=int, help="Simulated neurons.  [default: 600 (paper), else 300]")
-@click.option("--recorded", "n_recorded", type=int, help="Recorded of them.  [default: a third]")
+@click.option("--recorded", "n_recorded", type=int, help="Recorded of them, 2 or more.  [default: a third]")
 @click.option("--samples", "n_samples", type=int, help="Samples.  [default: 20000]")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Decides everything.")
+@click.option("--seed", type=SEED, help="Decides everything.  [default: 0]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any other setting of the network. Repeatable."
 )
@@ -43,24 +43,24 @@ def simulate(kind: str, output: Path, settings: Sequence[str], **sizes: int | No
       ndx-synapsnet simulate calcium -o calcium.nwb --set period=0.1 --set decay_time=0.3
       ndx-synapsnet fit spiking.nwb
     """
+    from ..nwb import store
     from ..nwb.recording import write_recording
     from ..session import from_mapping
     from ..show import tables
     from ..simulate import SIMULATORS
 
+    store.format_of(output)  # told now, not after minutes of simulation
     if output.exists():
         raise InputError("is there already", where=str(output), remedy="Name another with -o, or remove it.")
     simulator = SIMULATORS[kind]
-    given = {name: value for name, value in sizes.items() if value is not None}
-    if "n_neurons" in given:
-        given.setdefault("n_recorded", given["n_neurons"] // 3)
-    taken = {name for name in given if name != "seed"}
+    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
     for text in settings:
         name, value = _setting(text)
-        if name in taken:
+        if name in given:
             raise InputError(f"{name} is given twice", where="command line")
-        taken.add(name)
         given[name] = value
+    if isinstance(total := given.get("n_neurons"), int):
+        given.setdefault("n_recorded", max(2, total // 3))
     config = from_mapping(simulator.config, given, where="command line")
     make_folder(output.parent)
     made = simulator.simulate(config, progress=True)

@@ -98,6 +98,8 @@ def cautions(wiring: Wiring) -> list[str]:
     said = []
     if not wiring.trustworthy:
         said.append(f"{wiring.label}: NOT TO BE READ. {wiring.verdict}".rstrip())
+    if wiring.doubt:
+        said.append(f"{wiring.label}: its p- and q-values are NOT to be trusted: {wiring.doubt}")
     if wiring.arbitrary_sign:
         said.append(f"{wiring.label}: the signs of its rows are arbitrary; read the effective matrix.")
     return said

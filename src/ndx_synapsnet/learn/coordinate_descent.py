@@ -14,7 +14,7 @@ Letters: N neurons, K behaviours, p = N + K, L own lags, G targets, Q coordinate
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,29 +189,73 @@ class CoupledDesign:
         p, rows, right = chosen.shape[1], self.rows[going], targets.shared[going]
         inside = _apply(self._projected[going], chosen)  # (G, L): qᵀ a
         farthest = np.zeros(len(going))
-        for first in range(0, p, _BLOCK):
-            block = slice(first, min(first + _BLOCK, p))
+        for block in blocks_of(p):
             q = self._projected[going, block]  # (G, Q, L)
             gradient = right[:, block] - chosen @ self._gram[:, block] + (q @ inside[:, :, None])[..., 0]
             local = self._gram[block, block] - q @ q.transpose(0, 2, 1)  # (G, Q, Q)
             before = chosen[:, block].copy()
-            for k in range(before.shape[1]):
-                variance = local[:, k, k]
-                usable = (variance > _VANISHES) & (rows != first + k)
-                held = chosen[:, first + k]
-                variance = np.where(usable, variance, 1)
-                wanted = update(first + k, going, gradient[:, k] + variance * held, variance)
-                step = np.where(usable, wanted, 0) - held
-                if step.any():
-                    chosen[:, first + k] += step
-                    gradient -= local[:, k] * step[:, None]
-                    np.maximum(farthest, np.abs(step) * np.sqrt(variance), out=farthest)
+            own = rows[:, None] == np.arange(p)[block]
+            moved = update_block(chosen, block, gradient, local, own, update, going)
+            np.maximum(farthest, moved, out=farthest)
             inside += ((chosen[:, block] - before)[:, None] @ q)[:, 0]
         return farthest
 
     @property
     def _every(self) -> NDArray[np.int64]:
         return np.arange(len(self.rows))
+
+
+def blocks_of(p: int) -> Iterator[slice]:
+    """Yield places (p,) of coordinates, so many at a time as pay for bringing the gradient up to date."""
+    for first in range(0, p, _BLOCK):
+        yield slice(first, min(first + _BLOCK, p))
+
+
+def update_block(
+    chosen: Array,
+    block: slice,
+    gradient: Array,
+    local: Array,
+    held_at_zero: NDArray[np.bool_],
+    update: Update,
+    which: NDArray[np.int64],
+) -> Array:
+    """Update a block of coordinates of all targets, one after the other.
+
+    Parameters
+    ----------
+    chosen : array (G, p)
+        Coefficients, changed in place.
+    block : slice
+        Places of the block's Q coordinates.
+    gradient : array (G, Q)
+        Moments of the block's predictors with what `chosen` leaves, changed in place.
+    local : array (G, Q, Q)
+        Their products with each other.
+    held_at_zero : array (G, Q)
+        Coefficients that stay 0, beside those of predictors without variance.
+    update : Update
+        Returns a coordinate's new value.
+    which : array (G,)
+        Places of the targets, for `update`.
+
+    Returns
+    -------
+    array (G,)
+        The farthest that one update moved a target's fit, in root mean square.
+    """
+    held, farthest = chosen[:, block], np.zeros(len(chosen))
+    for k in range(gradient.shape[1]):
+        variance = local[:, k, k]
+        usable = (variance > _VANISHES) & ~held_at_zero[:, k]
+        variance = np.where(usable, variance, 1)
+        wish = gradient[:, k] + variance * held[:, k]
+        step = np.where(usable, update(block.start + k, which, wish, variance), 0) - held[:, k]
+        if step.any():
+            held[:, k] += step
+            gradient -= local[:, k] * step[:, None]
+            np.maximum(farthest, np.abs(step) * np.sqrt(variance), out=farthest)
+    return farthest
 
 
 def to_array(values: Tensor) -> Array:

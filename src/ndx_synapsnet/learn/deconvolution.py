@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .windows import Windows
 
 _SLOWEST = 0.99
+_BLOCK = 2**20  # numbers of a series multiplied at once
 
 
 def estimate_decay(windows: Windows) -> NDArray[np.float64]:
@@ -27,7 +28,7 @@ def estimate_decay(windows: Windows) -> NDArray[np.float64]:
     """
     samples = windows.targets["train"]
     sums = torch.zeros(2, windows.n_neurons, dtype=torch.float64, device=windows.device)
-    for chosen in samples.split(max(1, 2**20 // windows.n_neurons)):
+    for chosen in samples.split(max(1, _BLOCK // windows.n_neurons)):
         now = windows.activity.index_select(0, chosen)
         for lag in (1, 2):
             past = windows.activity.index_select(0, (chosen - lag).clamp(min=0))
@@ -50,6 +51,10 @@ def with_sources(windows: Windows, decay: NDArray[np.floating]) -> Windows:
             follows[samples - lag] = True
     factor = torch.from_numpy(np.asarray(decay)).to(windows.device, windows.dtype)
     sources = windows.activity.clone()
-    sources[1:] -= factor * windows.activity[:-1]
+    # some samples at a time: the product of all is one more series as long as the recording
+    blocks = torch.arange(1, len(sources), device=windows.device).split(max(1, _BLOCK // windows.n_neurons))
+    for block in blocks:
+        first, end = int(block[0]), int(block[-1]) + 1
+        sources[first:end] -= factor * windows.activity[first - 1 : end - 1]
     sources *= follows[:, None]
     return replace(windows, deconvolved=sources)

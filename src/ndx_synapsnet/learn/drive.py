@@ -46,9 +46,9 @@ class DriveConfig:
 
     deconvolve: bool | None = None
     """Whether neurons send what is new in their activity, not the activity; None: whichever has the lower validation
-    MSE."""
+    MSE. With windows of one sample always the activity."""
     components: int | None = None
-    """k, hidden series; None: as many as improve the validation MSE, up to `most`."""
+    """k, hidden series, but fewer than neurons; None: as many as improve the validation MSE, up to `most`."""
     most: int = 6
     """Components tried at most."""
     gain: float = 3e-4
@@ -242,15 +242,15 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
         How.
     """
     config = config or DriveConfig()
-    nothing = np.zeros(windows.n_neurons)
-    decays = {False: [nothing], True: [estimate_decay(windows)], None: [nothing, estimate_decay(windows)]}
-    sent = decays[config.deconvolve if windows.window > 1 else False]  # what is new takes two samples to see
+    wanted = config.deconvolve if windows.window > 1 else False  # what is new takes two samples to see
+    ways = (False, True) if wanted is None else (wanted,)
+    sent = [estimate_decay(windows) if new else np.zeros(windows.n_neurons) for new in ways]
     tried = [_without_drive(windows, decay, config.deflations) for decay in sent]
     fit, moments = min(tried, key=lambda each: each[0].validation_mse[0])
     windows = with_sources(windows, fit.decay)
     losses = [*fit.validation_mse]
-    wanted = config.most if config.components is None else config.components
-    while fit.components < min(wanted, windows.n_neurons - 1):
+    most = config.most if config.components is None else config.components
+    while fit.components < min(most, windows.n_neurons - 1):
         grown = _add_component(windows, fit)
         for _ in range(config.iterations):
             before, grown = grown, _iterate(windows, moments, grown, config.sweeps)

@@ -102,7 +102,8 @@ class Significance:
     z: Array
     """(N, N) [target, source] estimates in standard errors."""
     standard_error: Array
-    """(N, N) deviation of an estimate from the truth by sampling *and* confounding, in units of the weights."""
+    """(N, N) deviation of an estimate from the truth by sampling *and* confounding, in units of the weights; NaN for
+    pairs that cannot be tested."""
     p: Array
     """(N, N) two-sided p-values under `null`."""
     q: Array
@@ -112,7 +113,11 @@ class Significance:
 
 
 def assess(
-    weights: ArrayLike, standard_error: ArrayLike, *, halves: tuple[Estimate, Estimate] | None = None
+    weights: ArrayLike,
+    standard_error: ArrayLike,
+    *,
+    halves: tuple[Estimate, Estimate] | None = None,
+    settled: bool = True,
 ) -> Significance:
     """Test every connection of a matrix against a null distribution learned from the matrix itself.
 
@@ -124,6 +129,9 @@ def assess(
         Their errors by sampling alone; 0 marks a pair that cannot be tested (a silent neuron).
     halves : tuple of Estimate, optional
         The same estimated from each half of the recording: for the diagnostics only.
+    settled : bool
+        Whether the estimates are those of least squares, which steps towards them do not reach where samples are too
+        few (`readout.Readout.settled`). If not, no pair can be tested, and the diagnostics say why.
 
     Raises
     ------
@@ -132,7 +140,7 @@ def assess(
         exactly 0 (a shrunk matrix has no such test).
     """
     w, error = np.asarray(weights, np.float64), np.asarray(standard_error, np.float64)
-    tested = _testable(w, error)
+    tested = _testable(w, error) if settled else np.zeros(w.shape, bool)
     z, p, q = np.zeros_like(w), np.ones_like(w), np.ones_like(w)
     z[tested] = w[tested] / error[tested]
     null = fit_null(z, tested)
@@ -141,8 +149,9 @@ def assess(
     sampling = half_confounding = float("nan")
     if halves is not None:
         sampling, half_confounding = _compare_halves(*halves, tested)
-    found = _diagnose(z, p[tested], q[tested], tested, null, sampling, half_confounding)
-    return Significance(z, error * null.width, p, q, null, found)
+    found = _diagnose(z, p[tested], q[tested], tested, null, sampling, half_confounding, settled)
+    known = np.where(tested | np.eye(len(w), dtype=bool), error * null.width, np.nan)
+    return Significance(z, known, p, q, null, found)
 
 
 def two_sided(z: ArrayLike, confounding: ArrayLike = 0.0) -> Array:
@@ -275,12 +284,15 @@ def _diagnose(
     null: Null,
     sampling: float,
     half_confounding: float,
+    settled: bool,
 ) -> Diagnostics:
     """Return the figures behind a null, and the verdict on it; p and q of the tested pairs."""
     confounded = null.spread**2 / (1 + null.spread**2)
     spread = float(np.median(np.abs(z - null.center)[tested])) / _HALF if len(p) else float("nan")
     trustworthy = False
-    if len(p) < _FEWEST:
+    if not settled:
+        why = "The recording is too short to tell so many neurons apart: the estimates tested are not determined by it."
+    elif len(p) < _FEWEST:
         why = f"{len(p)} pairs are too few to learn a null from, so confounding is not accounted for."
     elif spread < _NARROW:
         why = "The estimates vary far less than their standard errors say: the two do not belong together."

@@ -41,6 +41,7 @@ _VANISHES = 1e-8  # less variance than this, against the largest, is rounding
 _STEPS = 4  # towards the posterior mean
 _SWEEPS = 4  # of the shrinkage in each step
 _FREE_STEPS = 6  # towards the weighted least squares, where nothing is shrunk
+_SETTLED = 0.25  # standard errors: a last step below that adds little to their square
 _LEAST_VARIANCE = 0.5  # of the mean squared error: below it the variance is not believed, nor the linearisation
 
 
@@ -66,6 +67,17 @@ class Readout:
     """(N,) mean slope g_i."""
     raw: NDArray[np.float64]
     """(N, N) posterior mean as weights of the current: `weights` over `gain`."""
+    last_step: float
+    """How far the last step towards `estimate` still moved it: root mean square over pairs, in standard errors;
+    infinite where there are no more samples than predictors, and least squares have no one solution."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether `estimate` is the least-squares solution, near enough to be tested.
+
+        It is not where there are hardly more samples than neurons: the steps then drift apart.
+        """
+        return self.last_step < _SETTLED
 
 
 def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
@@ -92,18 +104,22 @@ def read_out(model: SynapsNet, session: int, fit: DriveFit) -> Readout:
         posterior = sums.shrunk(weights, posterior)
         weights = torch.from_numpy(posterior.mean).to(windows.device)
     assert posterior is not None
-    free = weights
+    free = before = weights
     for _ in range(_FREE_STEPS):
-        free = sums.unshrunk(free)
+        before, free = free, sums.unshrunk(free)
+    error = sums.standard_error(posterior.noise)
+    step = (free - before).cpu().numpy()[error > 0] / error[error > 0]
+    moved = float(np.sqrt(np.mean(step**2))) if step.size else 0.0
     gain = linear.gain.numpy()[:, None]
     return Readout(
         weights=gain * posterior.mean,
         deviation=np.abs(gain) * np.sqrt(posterior.variance),
         spike=posterior.spike,
         estimate=gain * free.cpu().numpy(),
-        standard_error=np.abs(gain) * sums.standard_error(posterior.noise),
+        standard_error=np.abs(gain) * error,
         gain=gain[:, 0],
         raw=posterior.mean,
+        last_step=moved if sums.determined else float("inf"),
     )
 
 
@@ -235,6 +251,8 @@ class _Sums:
         self._unit = (ratio / self._scale[:, None]).clamp(min=1).sqrt()
         self._deflation = deflation
         self._count = len(linear.samples)
+        self.determined = self._count > n + m
+        """Whether there are more samples than a target has predictors."""
 
     def shrunk(self, weights: Tensor, before: Posterior | None) -> Posterior:
         """Return the posterior by the gradient at `weights` (N, N)."""

@@ -17,13 +17,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .coordinate_descent import Array, CoupledDesign, Targets, Update
+from .coordinate_descent import Array, CoupledDesign, Targets, Update, blocks_of, update_block
 
 #: Deviations of the prior's normals in z-scored units; the spike is the first.
 SCALES = (0.0, *(0.003 * 2**k for k in range(9)))
 
-_BLOCK = 32  # coordinates between two matrix products
-_VANISHES = 1e-9  # a predictor with less variance than this, against the largest, is rounding
 _NEVER = 1e-30  # a weight of the prior that rounding made 0
 _QUIET = 1e-12  # least noise variance
 
@@ -214,21 +212,12 @@ class _Sums:
         self._gram, self._absent = gram, absent
 
     def sweep(self, targets: Targets, chosen: Array, update: Update) -> Array:
-        p, every = chosen.shape[1], np.arange(len(chosen))
-        farthest = np.zeros(len(chosen))
-        for first in range(0, p, _BLOCK):
-            block = slice(first, min(first + _BLOCK, p))
+        farthest, every = np.zeros(len(chosen)), np.arange(len(chosen))
+        for block in blocks_of(chosen.shape[1]):
             gradient = targets.shared[:, block] - self._times(chosen, block)
             local = np.broadcast_to(self._gram[..., block, block], (len(chosen), *[gradient.shape[1]] * 2))
-            for k in range(gradient.shape[1]):
-                variance = local[:, k, k]
-                usable = (variance > _VANISHES) & ~self._absent[:, first + k]
-                held = chosen[:, first + k]
-                variance = np.where(usable, variance, 1)
-                step = np.where(usable, update(first + k, every, gradient[:, k] + variance * held, variance), 0) - held
-                chosen[:, first + k] += step
-                gradient -= local[:, k] * step[:, None]
-                np.maximum(farthest, np.abs(step) * np.sqrt(variance), out=farthest)
+            moved = update_block(chosen, block, gradient, local, self._absent[:, block], update, every)
+            np.maximum(farthest, moved, out=farthest)
         return farthest
 
     def product(self, chosen: Array) -> Array:

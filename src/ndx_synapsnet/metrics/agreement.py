@@ -27,6 +27,8 @@ class Agreement:
     """Pearson correlation of the two matrices' entries off the diagonal."""
     spearman: float
     """Spearman's, ties at their mean rank."""
+    r_chance: float
+    """Mean of r over the permutations: about 0, but not where neurons are permuted within groups only."""
     p: float
     """Of r, by permutation: see `permutation_test` for what is tested."""
     sign_pairs: int
@@ -115,6 +117,7 @@ def compare_matrices(
         neurons=len(a),
         r=test.r,
         spearman=_pearson(_ranks(a[off]), _ranks(b[off])),
+        r_chance=float(np.mean(test.null)) if np.isfinite(test.r) else nan,
         p=test.p,
         sign_pairs=pairs,
         sign_agreement=agreement,

@@ -35,7 +35,9 @@ def compare_edges(
 
     For each pair, the null hypothesis is that both matrices estimate the same weight. The two errors are taken to be
     normal and independent of each other, as those of two recordings are; those of two fits of one recording are
-    mostly positively correlated, and the test then finds too little. Both matrices must be in the same unit.
+    mostly positively correlated, and the test then finds too little. Both matrices must be in the same unit. Weights
+    that are shrunk, as a fit's are, are shrunk the more the larger their errors: of recordings of unlike length, strong
+    connections that are the same then differ more often than p says.
 
     Parameters
     ----------

@@ -219,7 +219,7 @@ def read_provenance(node: Any, *, n_neurons: int, where: str) -> Circumstances:
         )
     return Circumstances(
         config=_from_json(node.config, "config", where),
-        provenance=_from_json(node.record, "record", where),
+        provenance=read_record(node, where=where),
         activity_kind=str(node.activity_kind),
         unit=str(node.activity_unit if node.activity_unit is not None else ""),
         period=float("nan") if node.sampling_period is None else float(node.sampling_period),
@@ -231,6 +231,24 @@ def read_provenance(node: Any, *, n_neurons: int, where: str) -> Circumstances:
         training=_read_training(node.training_curve),
         weights=_read_weights(node, where),
     )
+
+
+def read_record(node: Any, *, where: str) -> dict[str, Any]:
+    """Return what a fit says of itself, `FitResult.provenance`, without the rest of a `FitProvenance`.
+
+    Parameters
+    ----------
+    node : FitProvenance
+        The object, of an open file.
+    where : str
+        The file and object, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    return _from_json(node.record, "record", where)
 
 
 def _from_json(text: Any, name: str, where: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..session import Connectivity, Neurons
 from .matrices import GROUND_TRUTH, read_matrix
 from .neuron_table import read_neurons
+from .provenance import read_record
 from .results import key_of
 from .runs import fits, list_runs
 from .sources import open_source
@@ -41,6 +42,8 @@ class Wiring:
     """Whether the run's forecasts allow its connectivity to be read; known wiring is."""
     verdict: str
     """The run's sentence on that; empty for known wiring."""
+    doubt: str = ""
+    """Why the p- and q-values are not to be trusted; empty if they may be, or there are none."""
 
     @property
     def known(self) -> bool:
@@ -149,7 +152,16 @@ def find_wiring(
         connectivity=found,
         trustworthy=known or bool(fit.trustworthy),
         verdict=str(fit.verdict or ""),
+        doubt="" if found.q_value is None else _doubt(fit, f"{place}/provenance"),
     )
+
+
+def _doubt(fit: SynapsNetFit, where: str) -> str:
+    """Return what the diagnostics of a run's tests say against them, if anything."""
+    said = {} if fit.provenance is None else read_record(fit.provenance, where=where).get("significance")
+    if not isinstance(said, dict) or said.get("trustworthy", True):
+        return ""
+    return str(said.get("why", ""))
 
 
 def _matrices(fit: SynapsNetFit) -> dict[str, FunctionalConnectivity]:

@@ -43,8 +43,8 @@ def agreement_table(found: Agreement, edges: Sequence[str], within: str | None =
     """
     rule = edges[0] if edges[0] == edges[1] else f"{edges[0]}; {edges[1]}"
     rows = [
-        ["Pearson r", number(found.r), number(0.0), _p(found.p)],
-        ["Spearman r", number(found.spearman), number(0.0), ""],
+        ["Pearson r", number(found.r), number(found.r_chance), _p(found.p)],
+        ["Spearman r", number(found.spearman), "" if within else number(0.0), ""],
         [
             f"equal sign, {found.sign_pairs} strongest pairs",
             number(found.sign_agreement),

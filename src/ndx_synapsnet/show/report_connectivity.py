@@ -75,6 +75,9 @@ def strongest(result: FitResult, matrix: Connectivity, count: int) -> Html:
         known = int(np.isfinite(matrix.q_value[~np.eye(len(weights), dtype=bool)]).sum())
         found = int(choose_edges(matrix, significant=_RATE).sum())
         note += f" {found} of {known} pairs have q ≤ {_RATE:g}."
+        said = result.provenance.get("significance") or {}
+        if not said.get("trustworthy", True):
+            note += f" These p- and q-values are NOT to be trusted: {said.get('why', '')}"
     caption = "Strongest connections." if result.trustworthy else "Strongest connections (not to be read)."
     return bricks.table(caption, columns + [name for name, *_ in there], rows, note=note)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import TypeVar
+from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,12 @@ class NetworkConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "float" and not _finite(value):
+                raise ValueError(f"{field.name} is {value!r}, expected a finite number")
+            if field.type == "tuple[float, float]" and not (len(value) == 2 and all(map(_finite, value))):
+                raise ValueError(f"{field.name} is {value!r}, expected two finite numbers")
         if not 2 <= self.n_recorded <= self.n_neurons:
             raise ValueError(f"n_recorded is {self.n_recorded}, expected 2 to n_neurons ({self.n_neurons})")
         if self.n_samples < 1 or self.burn_in < 1:
@@ -62,6 +70,10 @@ class NetworkConfig:
             raise ValueError(f"period is {self.period}, expected a positive number of seconds")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected 0 or more")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def refuse_unless(config: object, condition: str, **fits: bool) -> None:

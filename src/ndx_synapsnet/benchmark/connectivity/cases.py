@@ -117,7 +117,7 @@ class SimulatedCase:
         session, truth = simulation.session, simulation.truth.weights.astype(np.float64)
         scored = np.isin(simulation.recorded, recorded)
         if self.samples is not None:
-            session = _first(session, self.samples)
+            session = first_samples(session, self.samples)
         if self.neurons is not None:
             order = np.random.default_rng(self.config.seed).permutation(session.n_neurons)
             chosen = np.sort(order[: self.neurons])
@@ -183,7 +183,8 @@ def _simulated(kind: str, config: NetworkConfig, keep_hidden: bool) -> Simulatio
     return SIMULATORS[kind].simulate(config, keep_hidden=keep_hidden)
 
 
-def _first(session: Session, samples: int) -> Session:
+def first_samples(session: Session, samples: int) -> Session:
+    """Return the first `samples` of a session."""
     part = slice(samples)
     return replace(
         session,

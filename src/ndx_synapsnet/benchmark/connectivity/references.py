@@ -61,18 +61,28 @@ class ReferenceCase:
         """See `cases.Case`."""
         reading = ReadConfig() if self.bin is None else ReadConfig(bin_width=self.bin)
         session = read_recording((str(self.recording),), reading)
-        every = _matrix(self.reference)
         rows = session.neurons.source_row  # of the table, in which the reference's rows are
+        every = _matrix(self.reference, int(rows.max()) + 1)
         truth = every[np.ix_(rows, rows)]
         return Material(session, truth, np.ones(len(truth), bool))
 
 
-def _matrix(path: Path) -> NDArray[np.float64]:
-    """Return the reference of all rows of the recording's table, [target, source]."""
+def _matrix(path: Path, least: int) -> NDArray[np.float64]:
+    """Return the reference of all rows of the recording's table, [target, source]; of `least` rows or more.
+
+    Raises
+    ------
+    InputError
+        If it is not square, or lacks rows.
+    """
     if path.suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False), np.float64)
+        whole = np.asarray(np.load(path, allow_pickle=False), np.float64)
+        if whole.ndim != 2 or not whole.shape[0] == whole.shape[1] >= least:
+            raise InputError(f"the reference is {whole.shape}, expected square and of {least} or more", where=str(path))
+        return whole
     with np.load(path, allow_pickle=False) as pairs:
-        n = 1 + int(max(pairs["pre_row"].max(), pairs["post_row"].max()))
+        # who has no connection, and the last ones may not, is in no pair
+        n = 1 + int(max(pairs["pre_row"].max(initial=0), pairs["post_row"].max(initial=0), least - 1))
         matrix = np.zeros((n, n))
         matrix[pairs["post_row"], pairs["pre_row"]] = pairs["weight"]
     return matrix
