@@ -20,6 +20,7 @@ from ndx_synapsnet.cli import main
 from ndx_synapsnet.experiment import predict
 from ndx_synapsnet.nwb.readers import ReadConfig
 from ndx_synapsnet.nwb.results import list_runs, read_true_connectivity
+from ndx_synapsnet.nwb.run_records import run_records
 from ndx_synapsnet.nwb.sources import open_source
 from ndx_synapsnet.nwb.store import validation_errors
 
@@ -69,6 +70,18 @@ def test_runs_and_known_wiring_are_found(kept: Kept) -> None:
     with open_source(kept.path) as opened:
         assert list_runs(opened.nwbfile) == ["synapsnet"]
         assert read_true_connectivity(opened.nwbfile) is not None
+
+
+def test_a_run_is_still_recognised(kept: Kept) -> None:
+    """By whatever later versions put into a digest: changing it makes every older run a stranger."""
+    digests = {
+        "calcium-0.1.0": "325f5fcccc0ab94e2052d26ffe79a2ae687b03594416cf0da251a9568765af02",
+        "spikes-0.1.0": "a73a1d331857415c7ee2470f909d2149bb04081a5fd6c35111836a2a681893c3",
+        "store-0.1.0": "9b0ceb7ab48de3acdebf740eb969d3cc5f9f62a9885a760457e943aa66495d07",
+    }
+    with open_source(kept.path) as opened:
+        (record,) = run_records(opened)
+    assert record.digest == digests[kept.path.stem]
 
 
 def test_it_is_valid_nwb(kept: Kept) -> None:

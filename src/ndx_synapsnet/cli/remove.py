@@ -30,7 +30,7 @@ def remove(file: Path, run: str, yes: bool) -> None:
 
     planned = plan_removal(file, run)
     if not yes:
-        if not sys.stdin.isatty():
+        if not _is_terminal():
             raise InputError("nobody is here to be asked", where=str(file), remedy="Add --yes to remove the run.")
         size = "" if planned.bytes is None else f" ({room(planned.bytes)})"
         if not click.confirm(f"Remove run {run}{size} from {file} for good?"):
@@ -46,6 +46,10 @@ def remove(file: Path, run: str, yes: bool) -> None:
     if removed.last:
         lines.append("It holds no run now.")
     tables.say(*lines)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _bytes(path: Path) -> int:

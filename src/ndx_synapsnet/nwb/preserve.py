@@ -19,6 +19,7 @@ from hdmf.backends.utils import NamespaceToBuilderHelper
 
 from ..errors import missing_extra
 from .compare import changed_attributes, paired_objects
+from .versions import is_outdated
 
 #: Root attribute that says which group the schemas are kept in.
 SCHEMAS_AT = ".specloc"
@@ -35,6 +36,8 @@ def has_schemas(path: Path) -> bool:
 
 def add_schemas(path: Path, catalog: Any) -> None:
     """Add the schemas of extensions to a file that keeps schemas; those that it has already are left alone.
+
+    Beside earlier versions of this package's own one the present one is added.
 
     Parameters
     ----------
@@ -63,9 +66,11 @@ def add_schemas(path: Path, catalog: Any) -> None:
 
 def _write_missing(group: Any, catalog: Any, writer: Any) -> None:
     for name in catalog.namespaces:
-        if name in group or (name in _CORE and "core" in group):
+        version = catalog.get_namespace(name).version
+        kept = name in group and not is_outdated(name, version, group[name])
+        if kept or (name in _CORE and "core" in group):
             continue
-        place = group.create_group(f"{name}/{catalog.get_namespace(name).version}")
+        place = group.create_group(f"{name}/{version}")
         NamespaceToBuilderHelper.convert_namespace(catalog, name).export("namespace", writer=writer(place))
 
 

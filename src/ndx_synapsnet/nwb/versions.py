@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -38,6 +38,21 @@ def cached_version(root: Any) -> str | None:
     with suppress(KeyError, TypeError, ValueError, AttributeError):
         versions = [str(name) for name in root[_SCHEMAS][NAMESPACE]]
     return max(versions, key=_numbers, default=None)
+
+
+def is_outdated(name: str, version: str, kept: Iterable[str]) -> bool:
+    """Return whether a file keeps this extension's schema in earlier versions only, which may lack what is written now.
+
+    Parameters
+    ----------
+    name : str
+        A namespace.
+    version : str
+        The version by which it is written now.
+    kept : iterable of str
+        The versions that the file keeps.
+    """
+    return name == NAMESPACE and all(_numbers(each) < _numbers(version) for each in kept)
 
 
 def version_note(nwbfile: NWBFile) -> str | None:
