@@ -24,6 +24,8 @@ MOST_PACKED = 1100
 FREELY = 2**24
 #: Characters that texts of one column may take, each as long as the longest.
 MOST_TEXT = 2**26
+#: Neurons that a result may be of: a matrix between them would take four terabytes.
+MOST_NEURONS = 2**20
 #: Levels of lists and objects in JSON.
 DEEPEST = 64
 _BLOCK = 256  # texts read at a time: many may share one long one, so that together they take more than the file
@@ -71,12 +73,14 @@ def read_numbers(
     return values
 
 
-def read_texts(data: Any, name: str, *, where: str, shape: Shape = (None,)) -> NDArray[np.str_]:
+def read_texts(
+    data: Any, name: str, *, where: str, shape: Shape = (None,), limit: int | None = None
+) -> NDArray[np.str_]:
     """Return texts as an array, after checking what is declared; numbers are written out.
 
     Parameters
     ----------
-    data, name, where, shape
+    data, name, where, shape, limit
         As of `read_numbers`.
 
     Raises
@@ -84,7 +88,7 @@ def read_texts(data: Any, name: str, *, where: str, shape: Shape = (None,)) -> N
     InputError
         As `read_numbers`; also if the texts are no UTF-8, or longer than a column's can be.
     """
-    data, dtype = _declared(data, name, where, shape, None)
+    data, dtype = _declared(data, name, where, shape, limit)
     if dtype.kind not in "OSUbiuf" or h5py.check_ref_dtype(dtype) or h5py.check_vlen_dtype(dtype) not in _TEXT:
         raise InputError(f"{name} holds {dtype}, expected text", where=where)
     require_size(data, name, where=where)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..session import Neurons, Scores
-from .checks import read_numbers, read_texts
+from .checks import MOST_NEURONS, read_numbers, read_texts
 from .layout import Layout
 from .types import NeuronEmbeddings
 
@@ -148,7 +148,9 @@ def read_neurons(table: NeuronEmbeddings, *, where: str) -> Neurons:
     if missing:
         raise InputError(f"the neuron table has no column {', '.join(missing)}", where=where)
     known = set(COLUMNS.values()) | set(_DOCS) | set(_score_columns(read_predictors(table, where=where)).values())
-    values: dict[str, Any] = {"id": read_texts(_data(table, "neuron_id", where), "neuron_id", where=where)}
+    values: dict[str, Any] = {
+        "id": read_texts(_data(table, "neuron_id", where), "neuron_id", where=where, limit=MOST_NEURONS)
+    }
     n = len(values["id"])
     for field, column in COLUMNS.items():
         if field == "id" or column not in table.colnames:

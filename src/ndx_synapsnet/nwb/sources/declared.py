@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
 
-from ..checks import require_here, require_size
+from ...errors import InputError
+from ..checks import MOST_NEURONS, as_text, require_here, require_size
 
 _CONTAINER = "SynapsNetFit"
 _REGION = "DynamicTableRegion"
@@ -38,6 +40,11 @@ def require_sound(file: Any, where: str) -> None:
                             if isinstance(region, h5py.Dataset):
                                 require_here(region, "the region", where=place)
                             require_size(region, "the region", where=place)
+                            if math.prod(region.shape or ()) > MOST_NEURONS:
+                                raise InputError(
+                                    f"the region is of shape {region.shape}, more than there can be neurons",
+                                    where=place,
+                                )
 
 
 def _inside(group: Any) -> Iterator[Any]:
@@ -59,8 +66,8 @@ def _get(group: Any, name: str) -> Any:
         return None
 
 
-def _kind(item: Any) -> object:
+def _kind(item: Any) -> str:
     try:
-        return item.attrs.get("neurodata_type")
+        return as_text(item.attrs.get("neurodata_type"))
     except Exception:  # as above
-        return None
+        return ""
