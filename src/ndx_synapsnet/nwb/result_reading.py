@@ -96,7 +96,7 @@ def _read_fit(fit: SynapsNetFit, modality: Modality, *, where: str) -> FitResult
             model=str(fit.model or ""),
             neurons=neurons,
             modality=modality,
-            embeddings=read_embeddings(fit.neurons),
+            embeddings=read_embeddings(fit.neurons, where=f"{where}/neurons"),
             connectivity={
                 key_of(name): read_matrix(node, n, where=f"{where}/{name}")
                 for name, node in fit.functional_connectivitys.items()

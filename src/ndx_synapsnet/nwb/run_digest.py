@@ -12,6 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from .checks import read_numbers
+
+_MOST_PIECES = 2**20  # of a session's split
+
 
 def run_digest(
     config: Mapping[str, Any], source: Mapping[str, Any], *, samples: int, sessions: Sequence[str] = ()
@@ -100,7 +104,8 @@ def stored_digest(node: Any) -> str | None:
     """
     try:
         config, record = json.loads(node.config), json.loads(node.record)
-        return recorded_digest(config, record, samples=sum(int(n) for n in node.split_length[:]))
+        lengths = read_numbers(node.split_length, "split_length", where="provenance", kinds="iu", limit=_MOST_PIECES)
+        return recorded_digest(config, record, samples=sum(int(n) for n in lengths))
     except (TypeError, ValueError, AttributeError, RecursionError):
         return None
 

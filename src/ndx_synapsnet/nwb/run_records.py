@@ -9,6 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..errors import InputError
+from .checks import MOST_NEURONS, read_numbers
 from .neuron_table import read_predictors
 from .run_digest import stored_digest
 from .runs import fits, list_runs, run_path
@@ -75,8 +77,11 @@ def _mean_score(table: Any, column: str) -> float | None:
     """Return the mean of a score of the model over neurons; None where there is none."""
     if table is None or column not in table.colnames or not read_predictors(table):
         return None
-    values = np.asarray(table[column].data[:])
-    if values.dtype.kind != "f" or not np.isfinite(values).any():
+    try:
+        values = read_numbers(table[column].data, column, where="neurons", kinds="f", limit=MOST_NEURONS)
+    except InputError:
+        return None
+    if not np.isfinite(values).any():
         return None
     return float(np.nanmean(values, dtype=np.float64))
 
