@@ -96,8 +96,8 @@ def test_fit_writes_beside_the_recording_and_leaves_it_alone(recording: Path, se
 
 
 def test_fit_in_place_twice_gives_two_runs_and_show_prints_both(recording: Path, settings: Path) -> None:
-    for _ in range(2):
-        result = run("fit", recording, "--in-place", "--config", settings)
+    for seed in (0, 1):
+        result = run("fit", recording, "--in-place", "--config", settings, "--seed", seed)
         assert result.exit_code == 0, result.output
     text = run("show", recording).output
     assert "Run synapsnet" in text

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """Return text that may be shown: what is in a file must not steer a terminal, nor turn the direction of reading.
+
+    Control characters, those that format, and what is no character become replacement characters; line ends stay.
+    """
+    if text.isprintable():
+        return text
+    shown = (c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else "\ufffd" for c in text)
+    return "".join(shown)
+
 
 class InputError(ValueError):
     """Bad input: the message names the file or object, the fault and the remedy.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Whatever of a file is quoted in it, the
+    message may be shown as it is.
 
     Parameters
     ----------
@@ -21,7 +35,7 @@ class InputError(ValueError):
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
         self.what, self.where, self.remedy = what, where, remedy
         message = f"{where}: {what}" if where else what
-        super().__init__(f"{message}. {remedy}" if remedy else message)
+        super().__init__(printable(f"{message}. {remedy}" if remedy else message))
 
 
 class EndedElsewhereError(InputError):

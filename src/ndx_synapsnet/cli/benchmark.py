@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import printable
 from .connectivity import connectivity
 from .files import make_folder
 from .paper import VERBS
@@ -295,6 +296,41 @@ def calibration(output: Path, quick: bool, lengths: tuple[int, ...], seeds: int,
         tables.grid("False positives at p of .05; findings at a nominal false-discovery rate of .1", columns, rows)
     )
     tables.say(f"Written: {output / 'calibration.json'}, {output / 'calibration.png'}")
+
+
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-fuzz", show_default=True)
+@click.option("--mutations", type=click.IntRange(1), default=1000, show_default=True, help="Damaged files to read.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides everything.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--format", "file_format", type=click.Choice(["hdf5", "zarr"]), default="hdf5", show_default=True)
+@click.option("--only", type=click.IntRange(0), multiple=True, metavar="N", help="Only this mutant (again for more).")
+def fuzz(output: Path, mutations: int, seed: int, jobs: int, file_format: str, only: tuple[int, ...]) -> None:
+    """Read result files damaged in every way, each in a limited process, and count what becomes of them.
+
+    Numbers of runs with other seeds, or of the other format, stay in the folder.
+
+    \b
+    Examples:
+      ndx-synapsnet benchmark fuzz --mutations 5000 --seed 1 --jobs 4
+      ndx-synapsnet benchmark fuzz --seed 1 --only 417
+    """
+    from ..benchmark.fuzz.run import OUTCOMES, run
+    from ..show import tables
+
+    make_folder(output)
+    found = run(
+        output, mutations=mutations, seed=seed, jobs=jobs, file_format=file_format, only=only,
+        say=lambda text: click.echo(printable(text), err=True),
+    )  # fmt: skip
+    rows = [[kind, *(of.get(outcome, 0) for outcome in OUTCOMES)] for kind, of in found["kinds"].items()]
+    rows.append(["all", *(found["outcomes"].get(outcome, 0) for outcome in OUTCOMES)])
+    tables.say(tables.grid(f"{found['mutants']} mutants, {file_format}, seed {seed}", ["damage", *OUTCOMES], rows))
+    tables.say(*(f"{fault['count']} times: {name} ({fault['first'][0]})" for name, fault in found["faults"].items()))
+    tables.say(
+        f"Longest {found['slowest']['seconds']} s of a processor, most memory {found['largest']['MiB']} MiB.",
+        *([] if only else [f"Written: {output / 'fuzz.json'}"]),
+    )
 
 
 for verb in VERBS:

@@ -28,6 +28,7 @@ from .options import (
 @click.option("--in-place", is_flag=True, help="Write the result into the file itself (by way of a verified copy).")
 @click.option("--each", is_flag=True, help="Fit every recording on its own; one that fails does not stop the others.")
 @click.option("--name", help="Name of the run in the file. [default: synapsnet, then synapsnet_2, ...]")
+@click.option("--replace", is_flag=True, help="Put the result in the place of the same run, or of that called --name.")
 @click.option("--recipe", default="default", show_default=True, help="Settings to start from: default, fast or paper.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file that changes the recipe.")
 @click.option("--decoder", help="gru, rnn, lstm or transformer.")
@@ -59,6 +60,7 @@ def fit(
     in_place: bool,
     each: bool,
     name: str | None,
+    replace: bool,
     recipe: str,
     config_file: Path | None,
     preset: str | None,
@@ -94,6 +96,10 @@ def fit(
     from .fitting import Task, fit_each, fit_together
     from .transfers import remote_reading
 
+    if replace and each and resume:
+        raise InputError(
+            "which recordings were fitted anew already cannot be told", remedy="Leave out --resume or --replace."
+        )
     if in_place and each and resume:
         raise InputError(
             "which recordings hold their result already cannot be told",
@@ -128,11 +134,13 @@ def fit(
                 transfers.say("Looking which files are of one session ...")
             found = recordings(addresses, join=join)
             targets = (
-                amended_files(found) if in_place else new_files(found, output, each=each, finished=resume and each)
+                amended_files(found)
+                if in_place
+                else new_files(found, output, each=each, finished=replace or (resume and each))
             )
             for target in targets:
                 if not (resume and each and target.exists()):
-                    require_target(target, in_place=in_place, name=name)
+                    require_target(target, in_place=in_place, name=name, replace=replace)
             if pictures is not None:
                 require_matplotlib()
                 make_folder(pictures)
@@ -155,6 +163,7 @@ def fit(
             checkpoints=checkpoints,
             in_place=in_place,
             name=name,
+            replace=replace,
             compress=compress,
             resume=resume,
             spill=spill,

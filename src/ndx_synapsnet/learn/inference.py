@@ -250,6 +250,8 @@ def _factors(distance: Array, tested: NDArray[np.bool_], spread: float) -> Array
             capped = np.where(tested, np.minimum(distance / np.sqrt(1 + variance), _CAP), 0.0)
             count = tested.sum(axis)
             usable = count >= _ROW
+            if not usable.any():  # so few neurons say nothing of how targets or sources differ
+                continue
             every = capped[tested]
             means = np.log(capped.sum(axis)[usable] / count[usable] / every.mean())
             chance = float((every.std() / every.mean()) ** 2 / count[usable].mean())

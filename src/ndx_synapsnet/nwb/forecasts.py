@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pynwb import TimeSeries
 
 from ..errors import InputError
 from ..session import SPLITS, FitResult, Forecast
+from .checks import read_numbers, read_whole
 from .layout import Layout
 from .matrices import all_rows, require_all_rows
+from .provenance import MAX_SAMPLES
 from .types import ActivityForecast, InputCurrents, NeuronEmbeddings, SynapsNetFit
 
 
@@ -84,22 +88,35 @@ def read_forecast(fit: SynapsNetFit, n_neurons: int, *, where: str) -> Forecast:
         raise InputError("the fit has no forecast", where=where)
     for series in (node, currents):
         if series is not None:
-            require_all_rows(series.neurons, n_neurons, where=f"{where}/{series.name}/neurons")
+            require_all_rows(series, "neurons", n_neurons, where=f"{where}/{series.name}")
+    place = f"{where}/forecast"
     absent = [name for name in ("timestamps", "control", "sample_index") if getattr(node, name) is None]
     if absent:
-        raise InputError(f"the forecast has no {', '.join(absent)}", where=f"{where}/forecast")
-    try:
-        forecast = Forecast(
-            values=np.asarray(node.data[:]),
-            index=np.asarray(node.sample_index[:]),
-            times=np.asarray(node.timestamps[:]),
-            split=np.asarray(node.control[:]),
-            horizon=1 if node.horizon is None else int(node.horizon),
-            currents=None if currents is None else np.asarray(currents.data[:]),
-        )
-    except ValueError as error:
-        raise InputError(str(error), where=f"{where}/forecast") from error
-    lengths = {name: len(getattr(forecast, name)) for name in ("values", "index", "times", "split")}
-    if len(set(lengths.values())) > 1:
-        raise InputError(f"the forecast's parts differ in length: {lengths}", where=f"{where}/forecast")
-    return forecast
+        raise InputError(f"the forecast has no {', '.join(absent)}", where=place)
+    values = read_numbers(node.data, "data", where=place, shape=(None, n_neurons))
+    n = len(values)
+
+    def of_samples(name: str, kinds: str) -> NDArray[Any]:
+        return read_numbers(getattr(node, name), name, where=place, shape=(n,), kinds=kinds)
+
+    times = of_samples("timestamps", "iuf")
+    index = of_samples("sample_index", "iu")
+    split = of_samples("control", "iu")
+    if n and not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise InputError("the forecast's timestamps do not increase", where=place)
+    if n and not (index.min() >= 0 and index.max() < MAX_SAMPLES):
+        raise InputError(f"sample_index reaches from {index.min()} to {index.max()}", where=place)
+    if n and not (split.min() >= 0 and split.max() < 256):
+        raise InputError(f"control reaches from {split.min()} to {split.max()}", where=place)
+    return Forecast(
+        values=values.astype(np.float32),
+        index=index.astype(np.int64),
+        times=times.astype(np.float64),
+        split=split.astype(np.uint8),
+        horizon=read_whole(node.horizon, "horizon", 1, where=place),
+        currents=None
+        if currents is None
+        else read_numbers(currents.data, "data", where=f"{where}/{currents.name}", shape=(n, n_neurons)).astype(
+            np.float32
+        ),
+    )

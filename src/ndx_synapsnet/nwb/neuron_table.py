@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..session import Neurons, Scores
+from .checks import MOST_NEURONS, read_numbers, read_texts
 from .layout import Layout
 from .types import NeuronEmbeddings
 
@@ -38,12 +39,6 @@ def _score_columns(predictors: list[str]) -> dict[tuple[str, str], str]:
         for place, predictor in enumerate(predictors)
         for kind in ("correlation", "mse")
     }
-
-
-def as_text(values: Any) -> NDArray[np.str_]:
-    """Return text as read from either format as a numpy text array."""
-    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values[:]]
-    return np.array(texts, dtype=np.str_)
 
 
 def build_neuron_table(
@@ -149,37 +144,64 @@ def read_neurons(table: NeuronEmbeddings, *, where: str) -> Neurons:
     InputError
         If a column is missing or does not fit.
     """
-    known = set(COLUMNS.values()) | set(_DOCS) | set(_score_columns(read_predictors(table)).values())
-    values: dict[str, Any] = {}
+    missing = sorted({"neuron_id", "source_path", "source_object_id", "source_row"} - set(table.colnames))
+    if missing:
+        raise InputError(f"the neuron table has no column {', '.join(missing)}", where=where)
+    known = set(COLUMNS.values()) | set(_DOCS) | set(_score_columns(read_predictors(table, where=where)).values())
+    values: dict[str, Any] = {
+        "id": read_texts(_data(table, "neuron_id", where), "neuron_id", where=where, limit=MOST_NEURONS)
+    }
+    n = len(values["id"])
     for field, column in COLUMNS.items():
-        if column in table.colnames:
-            raw = table[column].data
-            values[field] = np.asarray(raw[:]) if field in ("source_row", "position") else as_text(raw)
-        elif field in ("id", "source_path", "source_object_id", "source_row"):
-            raise InputError(f"the neuron table has no column {column!r}", where=where)
+        if field == "id" or column not in table.colnames:
+            continue
+        data = _data(table, column, where)
+        if field == "source_row":
+            values[field] = read_numbers(data, column, where=where, shape=(n,), kinds="iu")
+        elif field == "position":
+            values[field] = read_numbers(data, column, where=where, shape=(n, 3))
+        else:
+            values[field] = read_texts(data, column, where=where, shape=(n,))
     extra: dict[str, NDArray[Any]] = {}
     for column in table.colnames:
         vector = table[column]
-        if column in known or type(vector) is not VectorData or len(vector.shape) != 1:
+        if column in known or type(vector) is not VectorData or len(vector.shape or ()) != 1:
             continue
-        data = np.asarray(vector.data[:])
-        extra[column.removeprefix(EXTRA)] = as_text(data) if data.dtype.kind in "OSU" else data
+        read = read_texts if np.dtype(getattr(vector.data, "dtype", "O")).kind in "OSU" else read_numbers
+        extra[column.removeprefix(EXTRA)] = read(vector.data, column, where=where, shape=(n,))
     try:
         return Neurons(**values, extra=extra)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(str(error), where=where) from error
 
 
-def read_embeddings(table: NeuronEmbeddings) -> NDArray[np.float32]:
-    """Return the embeddings (N, D) of a table; D is 0 if it has none."""
+def read_embeddings(table: NeuronEmbeddings, *, where: str = "neuron table") -> NDArray[np.float32]:
+    """Return the embeddings (N, D) of a table; D is 0 if it has none.
+
+    Raises
+    ------
+    InputError
+        If they do not fit.
+    """
+    n = len(table)
     if "embedding" not in table.colnames:
-        return np.zeros((len(table), 0), dtype=np.float32)
-    return np.asarray(table["embedding"].data[:], dtype=np.float32)
+        return np.zeros((n, 0), dtype=np.float32)
+    values = read_numbers(_data(table, "embedding", where), "embedding", where=where, shape=(n, None))
+    return values.astype(np.float32)
 
 
-def read_predictors(table: NeuronEmbeddings) -> list[str]:
-    """Return the predictors whose scores are in a table, the fitted model first."""
-    return [] if table.predictors is None else as_text(table.predictors).tolist()
+def read_predictors(table: NeuronEmbeddings, *, where: str = "neuron table") -> list[str]:
+    """Return the predictors whose scores are in a table, the fitted model first.
+
+    Raises
+    ------
+    InputError
+        If they are no texts.
+    """
+    names: list[str] = (
+        [] if table.predictors is None else read_texts(table.predictors, "predictors", where=where).tolist()
+    )
+    return names
 
 
 def read_scores(table: NeuronEmbeddings, *, where: str) -> dict[str, Scores]:
@@ -188,19 +210,27 @@ def read_scores(table: NeuronEmbeddings, *, where: str) -> dict[str, Scores]:
     Raises
     ------
     InputError
-        If a score column is missing.
+        If a score column is missing or does not fit.
     """
-    predictors = read_predictors(table)
+    predictors = read_predictors(table, where=where)
     columns = _score_columns(predictors)
     missing = sorted(column for column in columns.values() if column not in table.colnames)
     if missing:
         raise InputError(f"the neuron table has no column {', '.join(missing)}", where=where)
+    n = len(table)
+
+    def score(column: str) -> NDArray[np.float32]:
+        return read_numbers(_data(table, column, where), column, where=where, shape=(n,)).astype(np.float32)
+
     return {
-        predictor: Scores(
-            **{
-                kind: np.asarray(table[columns[predictor, kind]].data[:], dtype=np.float32)
-                for kind in ("correlation", "mse")
-            }
-        )
+        predictor: Scores(**{kind: score(columns[predictor, kind]) for kind in ("correlation", "mse")})
         for predictor in predictors
     }
+
+
+def _data(table: NeuronEmbeddings, column: str, where: str) -> Any:
+    """Return what a column holds, unless it is one of another kind."""
+    vector = table[column]
+    if not isinstance(vector, VectorData):
+        raise InputError(f"{column} is a {type(vector).__name__}, expected a plain column", where=where)
+    return vector.data

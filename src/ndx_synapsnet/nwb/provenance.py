@@ -17,12 +17,32 @@ from safetensors import SafetensorError
 
 from ..errors import InputError
 from ..session import FitResult, Normalization
+from .checks import as_text, read_number, read_numbers, read_texts, require_kinds
 from .layout import Layout
-from .neuron_table import as_text
 from .types import FitProvenance
 
-#: Longest session that a file may claim to describe: 24 days at 1 kHz, two gigabytes of split codes.
-MAX_SAMPLES = 2**31
+#: Longest session that a file may claim to describe: three days at 1 kHz, a quarter of a gigabyte of split codes.
+MAX_SAMPLES = 2**28
+#: Most runs of equal code in a split, and most epochs.
+_MAX_RUNS, _MAX_EPOCHS = 2**22, 2**20
+
+#: Of what kind parts of the record are; the others are for people to read.
+_RECORD: dict[tuple[str, ...], type | tuple[type, ...]] = {
+    ("source",): dict,
+    ("source", "subject"): dict,
+    ("source", "remote"): dict,
+    ("source", "remote", "digest"): dict,
+    ("source", "remote", "digests"): dict,
+    ("source", "series"): list,
+    ("source", "series", "*"): dict,
+    ("source", "notes"): list,
+    ("source", "read_config"): dict,
+    ("software",): dict,
+    ("set_aside",): list,
+    ("set_aside", "*"): dict,
+    ("notes",): list,
+    ("significance",): dict,
+}
 
 #: Where a provenance's attributes are taken from in the session's own record.
 _SOURCE = {"source_uri": "uri", "source_identifier": "identifier", "source_file_object_id": "file_object_id"}
@@ -202,33 +222,35 @@ def read_provenance(node: Any, *, n_neurons: int, where: str) -> Circumstances:
         If a part is missing or damaged.
     """
 
-    def numbers(name: str, dtype: Any) -> NDArray[Any]:
+    def numbers(name: str, dtype: Any, length: int | None = None, limit: int | None = None) -> NDArray[Any]:
         value = getattr(node, name)
-        array = np.zeros(0, dtype=dtype) if value is None else np.asarray(value[:])
-        if array.ndim != 1 or array.dtype.kind not in "iuf":
-            raise InputError(
-                f"{name} holds {array.dtype} of shape {array.shape}, expected a row of numbers", where=where
-            )
-        return array.astype(dtype)
+        if value is None:
+            return np.zeros(0, dtype=dtype)
+        kinds = "iu" if np.dtype(dtype).kind in "iu" else "iuf"
+        found = read_numbers(value, name, where=where, shape=(length,), kinds=kinds, limit=limit)
+        with np.errstate(over="ignore"):
+            return found.astype(dtype)
 
-    mean, std = numbers("activity_mean", np.float32), numbers("activity_std", np.float32)
+    mean, std = (numbers(name, np.float32, limit=_MAX_RUNS) for name in ("activity_mean", "activity_std"))
     if not len(mean) == len(std) == n_neurons:
         raise InputError(
             f"activity_mean and activity_std have {len(mean)} and {len(std)} values for {n_neurons} neurons",
             where=where,
         )
+    names = () if node.behavior_names is None else read_texts(node.behavior_names, "behavior_names", where=where)
+    behavior = [numbers(name, np.float32, limit=_MAX_RUNS) for name in ("behavior_mean", "behavior_std")]
     return Circumstances(
         config=_from_json(node.config, "config", where),
         provenance=read_record(node, where=where),
-        activity_kind=str(node.activity_kind),
-        unit=str(node.activity_unit if node.activity_unit is not None else ""),
-        period=float("nan") if node.sampling_period is None else float(node.sampling_period),
-        behavior_names=() if node.behavior_names is None else tuple(as_text(node.behavior_names).tolist()),
-        normalization=Normalization(
-            mean, std, numbers("behavior_mean", np.float32), numbers("behavior_std", np.float32)
+        activity_kind=as_text(node.activity_kind),
+        unit="" if node.activity_unit is None else as_text(node.activity_unit),
+        period=read_number(node.sampling_period, "sampling_period", float("nan"), where=where),
+        behavior_names=tuple(map(str, names)),
+        normalization=Normalization(mean, std, *behavior),
+        split=_read_split(
+            numbers("split_code", np.uint8, limit=_MAX_RUNS), numbers("split_length", np.int64, limit=_MAX_RUNS), where
         ),
-        split=_read_split(numbers("split_code", np.uint8), numbers("split_length", np.int64), where),
-        training=_read_training(node.training_curve),
+        training=_read_training(node.training_curve, where),
         weights=_read_weights(node, where),
     )
 
@@ -248,7 +270,9 @@ def read_record(node: Any, *, where: str) -> dict[str, Any]:
     InputError
         If it is damaged.
     """
-    return _from_json(node.record, "record", where)
+    record = _from_json(node.record, "record", where)
+    require_kinds(record, _RECORD, "record", where)
+    return record
 
 
 def _from_json(text: Any, name: str, where: str) -> dict[str, Any]:
@@ -258,9 +282,10 @@ def _from_json(text: Any, name: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{name} is not JSON ({error})", where=where) from error
+        raise InputError(f"{name} is not JSON ({as_text(error)[:200]})", where=where) from error
     if not isinstance(value, dict):
         raise InputError(f"{name} is not a JSON object", where=where)
+    require_kinds(value, {}, name, where)
     return value
 
 
@@ -276,8 +301,19 @@ def _read_split(code: NDArray[np.uint8], length: NDArray[np.int64], where: str) 
     return np.repeat(code, length)
 
 
-def _read_training(table: Any) -> dict[str, NDArray[np.float64]]:
-    return {} if table is None else {name: np.asarray(table[name].data[:]) for name in table.colnames}
+def _read_training(table: Any, where: str) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of the training curve."""
+    if table is None:
+        return {}
+    place = f"{where}/training_curve"
+    if not isinstance(table, DynamicTable):
+        raise InputError(f"it is a {type(table).__name__}, expected a table", where=place)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in table.colnames:
+        length = len(next(iter(columns.values()))) if columns else None
+        data = getattr(table[name], "data", None)
+        columns[name] = read_numbers(data, name, where=place, shape=(length,), kinds="iuf", limit=_MAX_EPOCHS)
+    return columns
 
 
 def _read_weights(node: Any, where: str) -> dict[str, NDArray[Any]]:
@@ -288,9 +324,9 @@ def _read_weights(node: Any, where: str) -> dict[str, NDArray[Any]]:
         raise InputError(
             f"decoder_weights are in the format {node.decoder_weights_format!r}; only safetensors is read", where=where
         )
-    array = np.asarray(node.decoder_weights[:])
-    if array.dtype != np.uint8 or array.ndim != 1:
-        raise InputError(f"decoder_weights hold {array.dtype} of shape {array.shape}, expected bytes", where=where)
+    array = read_numbers(node.decoder_weights, "decoder_weights", where=where, kinds="u")
+    if array.dtype != np.uint8:
+        raise InputError(f"decoder_weights hold {array.dtype}, expected bytes", where=where)
     content = array.tobytes()
     if hashlib.sha256(content).hexdigest() != node.decoder_weights_sha256:
         raise InputError(
@@ -300,5 +336,5 @@ def _read_weights(node: Any, where: str) -> dict[str, NDArray[Any]]:
         )
     try:
         return dict(safetensors.numpy.load(content))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"decoder_weights are not safetensors ({error})", where=where) from error
+    except (SafetensorError, KeyError, ValueError, OverflowError, TypeError) as error:
+        raise InputError(f"decoder_weights are not safetensors ({as_text(error)[:200]})", where=where) from error

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ..errors import printable
+
 #: The browser itself refuses scripts, frames, forms and every request; pictures and style are inside the page.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 
@@ -41,8 +43,7 @@ def text(value: Any) -> Html:
         return number(value, ".4g")
     if isinstance(value, bool) or value is None:
         return Html({True: "yes", False: "no", None: _DASH}[value])
-    printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
-    return Html(html.escape(printable, quote=True))
+    return Html(html.escape(printable(str(value)), quote=True))
 
 
 def number(value: float, form: str) -> Html:

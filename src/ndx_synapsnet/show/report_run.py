@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..session import Connectivity, FitResult, Session
 from . import page as bricks
 from .page import Html
@@ -59,7 +59,7 @@ def _drawable_labels(labels: NDArray[np.str_]) -> NDArray[np.str_]:
     taken: set[str] = set()
     shown = []
     for name in names.tolist():
-        clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+        clean = printable(name).replace("\n", "\N{REPLACEMENT CHARACTER}")
         short = clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 9]}\N{HORIZONTAL ELLIPSIS}{clean[-8:]}"
         number, label = 1, short
         while label in taken:

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..errors import printable
 from ..nwb.readers.description import Contents
 from ..session import FitResult
 from .compute import best_epoch, score_table
@@ -36,28 +37,28 @@ def scores(result: FitResult) -> Table:
     lowest = min(row.mse for row in rows)
     for row in rows:
         error = f"{row.mse:.4g}" if math.isfinite(row.mse) else "-"
-        cells = (row.name, number(row.correlation), number(row.sem), error, str(row.undefined or ""))
+        cells = (printable(row.name), number(row.correlation), number(row.sem), error, str(row.undefined or ""))
         table.add_row(*cells, style="bold" if row.mse == lowest else None)
     return table
 
 
 def pairs(title: str, values: dict[str, Any]) -> Table:
     """Return a table of two columns, leaving out what is empty."""
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=printable(title), title_justify="left", show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in values.items():
         if value not in (None, "", [], ()):
-            table.add_row(key, _printable(value))
+            table.add_row(printable(key), _printable(value))
     return table
 
 
 def grid(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """Return a table of rows; columns after the first are aligned right where they hold only numbers."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title), title_justify="left")
     for place, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[place], (int, float)) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(printable(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_printable(cell) for cell in row))
     return table
@@ -75,7 +76,7 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
     edges : int
         How many of the strongest connections to list.
     """
-    made, source = fitted.provenance, fitted.provenance.get("source", {})
+    made, source = fitted.provenance, fitted.provenance.get("source") or {}
     training = fitted.training
     best = best_epoch(fitted)
     facts = {
@@ -85,17 +86,17 @@ def result(name: str, fitted: FitResult, edges: int) -> list[Any]:
         "subject": (source.get("subject") or {}).get("subject_id"),
         "session": source.get("session_id"),
         "activity": f"{fitted.activity_kind} ({fitted.unit}), {fitted.period:.4g} s a sample",
-        "neurons": f"{len(fitted.neurons)}, {len(made.get('set_aside', []))} more set aside",
+        "neurons": f"{len(fitted.neurons)}, {len(made.get('set_aside') or ())} more set aside",
         "samples": f"{len(fitted.split)}, of which {len(fitted.forecast.times)} forecasts are stored",
         "behaviour": fitted.behavior_names,
         "connectivity": [f"{key} ({matrix.method})" for key, matrix in fitted.connectivity.items()],
         "recipe": fitted.config.get("recipe"),
         "seed": made.get("seed"),
         "best epoch": None if best is None else f"{best} of {len(training.get('epoch', ()))}",
-        "made by": [f"{package} {number_}" for package, number_ in made.get("software", {}).items()],
+        "made by": [f"{package} {number_}" for package, number_ in (made.get("software") or {}).items()],
         "finished": made.get("finished"),
         "interrupted": "yes: the best epoch until then" if made.get("interrupted") else None,
-        "notes": list(source.get("notes", ())),
+        "notes": list(source.get("notes") or ()),
     }
     items: list[Any] = [pairs(f"Run {name}", facts), scores(fitted)]
     if "effective" in fitted.connectivity and edges > 0:
@@ -253,31 +254,36 @@ def _printable(value: Any) -> str:
         return ", ".join(_printable(item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
+    return printable(str(value))
 
 
 def say(*items: Any) -> None:
     """Print tables and plain sentences to standard output, wide enough not to fold when it is no terminal.
 
-    Markup is off for all of them: brackets in metadata are text.
+    Nothing in them is markup.
     """
-    console = Console(highlight=False)
+    console = _console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
+        console = _console(width=_WIDTH)
     _print(console, items)
 
 
 def text(*items: Any) -> str:
     """Return what `say` prints where there is no terminal."""
-    console = Console(highlight=False, width=_WIDTH, file=io.StringIO())
+    console = _console(width=_WIDTH, file=io.StringIO())
     with console.capture() as captured:
         _print(console, items)
     return captured.get()
 
 
+def _console(**settings: Any) -> Console:
+    """Return a console to which brackets and colons in metadata are text, in tables too."""
+    return Console(highlight=False, markup=False, emoji=False, **settings)
+
+
 def _print(console: Console, items: Sequence[Any]) -> None:
     for item in items:
         if isinstance(item, str):  # a line is one line, so that a path in it can be copied
-            console.print(_printable(item), markup=False, soft_wrap=True)
+            console.print(_printable(item), soft_wrap=True)
         else:
             console.print(item)

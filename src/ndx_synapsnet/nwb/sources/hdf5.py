@@ -11,7 +11,8 @@ import h5py
 from pynwb import NWBHDF5IO
 
 from ...errors import InputError
-from .opened import OpenedFile, collected_warnings
+from .declared import require_sound
+from .opened import OpenedFile, collected_warnings, input_error, unreadable
 from .version import require_nwb2
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def open_hdf5(path: Path) -> Iterator[OpenedFile]:
     where = str(path)
     with _hdf5_errors(where), h5py.File(path, "r") as file:
         version = _stored_version(file, where)
+        require_sound(file, where)
     with _opened(version, where, path=where) as opened:
         yield opened
 
@@ -57,6 +59,7 @@ def open_hdf5_remote(reader: RangeReader) -> Iterator[OpenedFile]:
             file = stack.enter_context(h5py.File(content, "r"))
             _require_whole(file, reader.uri)
             version = _stored_version(file, reader.uri)
+            require_sound(file, reader.uri)
         yield stack.enter_context(_opened(version, reader.uri, file=file))
 
 
@@ -70,17 +73,24 @@ def _opened(version: str, where: str, **place: Any) -> Iterator[OpenedFile]:
                 io = NWBHDF5IO(**place, mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except Exception as error:  # pynwb and hdmf raise many kinds on a malformed file
-                if (own := _input_error(error)) is not None:
-                    raise own from error
-                # hdmf's errors hold a dump of the whole object, and the reason as their last argument
-                reason = next(
-                    (str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__
-                )
-                raise InputError(f"pynwb cannot read the file ({reason})", where=where) from error
+                refusal = unreadable(error, by="pynwb", where=where)
+                if input_error(error) is None and (told := _told_by_schemas(**place)) is not None:
+                    refusal = InputError(f"{refusal.what}: {told[0]}", where=where, remedy=told[1])
+                raise refusal from error
         yield OpenedFile(where, "hdf5", nwbfile, version, tuple(messages))
     finally:
         if io is not None:
             io.close()
+
+
+def _told_by_schemas(path: str | None = None, file: h5py.File | None = None) -> tuple[str, str] | None:
+    """Return why a file may be unreadable and a remedy, if the schemas in it tell."""
+    from ..versions import reason_unreadable
+
+    if path is None:
+        return reason_unreadable(file)
+    with h5py.File(path, "r") as opened:
+        return reason_unreadable(opened)
 
 
 def _require_whole(file: h5py.File, where: str) -> None:
@@ -106,7 +116,7 @@ def _require_whole(file: h5py.File, where: str) -> None:
     except Exception as error:  # of many kinds where the file is damaged or the server is gone
         failures.append(error)
     if failures:
-        own = _input_error(failures[0])
+        own = input_error(failures[0])
         raise own or InputError(f"HDF5 cannot open the file ({failures[0]})", where=where) from failures[0]
     if name is not None:
         raise InputError(
@@ -159,20 +169,11 @@ def _hdf5_errors(where: str) -> Iterator[None]:
                 "this is not an NWB file: it is not HDF5", where=where, remedy="Give the path of an .nwb file"
             ) from error
         raise InputError(f"HDF5 cannot open the file ({text})", where=where) from error
+    except (RuntimeError, KeyError, UnicodeError) as error:  # h5py's, on damage deeper inside
+        raise InputError(f"HDF5 cannot read the file ({error})", where=where) from error
 
 
 def _held_by_writer(where: str) -> InputError:
     return InputError(
         "another program has the file open for writing", where=where, remedy="Close it there, then run this again"
     )
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Return the error of ours that led to `error`, such as of a server that is gone; None if it is another matter."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, InputError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None

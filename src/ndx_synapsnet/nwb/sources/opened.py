@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from pynwb import NWBFile
+
+from ...errors import InputError
+
+_PACKAGE = Path(__file__).parents[2]
+_LONGEST = 500  # characters of a library's reason
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,46 @@ class OpenedFile:
     (``verified`` or ``unverified``), and ``bytes_transferred`` and ``requests`` up to now; empty for a local one."""
     absences: Callable[[], Sequence[str]] = tuple
     """Says what of the data that were read up to now is absent from the file, so that fill values stand for it."""
+
+
+def unreadable(error: Exception, *, by: str, where: str, what: str = "file") -> InputError:
+    """Return the error of ours for what a library raises while it opens a file.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+    by : str
+        The library.
+    where : str
+        The file.
+    what : str
+        What it is called.
+
+    Raises
+    ------
+    Exception
+        The same again, if it was raised by our own code: a fault of ours is not the file's.
+    """
+    if (own := input_error(error)) is not None:
+        return own
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and Path(frames[-1].filename).is_relative_to(_PACKAGE) and not isinstance(error, MemoryError):
+        raise error
+    # hdmf's errors hold a dump of the whole object, and the reason as their last argument
+    reason = next((str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__)
+    return InputError(f"{by} cannot read the {what} ({reason[:_LONGEST]})", where=where)
+
+
+def input_error(error: BaseException | None) -> InputError | None:
+    """Return the error of ours that led to `error`, such as of a server that is gone; None if it is another matter."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, InputError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def told_absent(missing: Collection[str]) -> tuple[str, ...]:

@@ -68,14 +68,15 @@ def open_web_zarr(folder: WebFolder, metadata: Mapping[str, Any]) -> Iterator[Op
     attributes = metadata.get(".zattrs", {})
     version = require_nwb2(attributes.get("nwb_version"), attributes.get("neurodata_type"), where=where)
     try:
-        from .zarr_store import WebStore, WebZarrIO
+        from .zarr_safety import ClosedZarrIO
+        from .zarr_store import WebStore
     except ImportError as error:
         raise missing_extra("hdmf-zarr", "zarr") from error
     io = None
     try:
         with collected_warnings() as messages:
             try:
-                io = WebZarrIO(path=WebStore(folder, metadata), mode="r", load_namespaces=True)
+                io = ClosedZarrIO(path=WebStore(folder, metadata), mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except InputError:
                 raise

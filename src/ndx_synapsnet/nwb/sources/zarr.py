@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import InputError, missing_extra
-from .opened import OpenedFile, collected_warnings, told_absent
+from .declared import require_sound
+from .opened import OpenedFile, collected_warnings, told_absent, unreadable
 from .version import require_nwb2
 
 
@@ -21,9 +22,11 @@ def is_zarr(path: Path) -> bool:
 def _stored_version(path: Path) -> str:
     attributes = path / ".zattrs"
     try:
-        stored = json.loads(attributes.read_text()) if attributes.is_file() else {}
-    except ValueError as error:
+        stored = json.loads(attributes.read_text(encoding="utf-8")) if attributes.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError("the store's attributes are damaged", where=str(attributes)) from error
+    if not isinstance(stored, dict):
+        raise InputError("the store's attributes are damaged", where=str(attributes))
     return require_nwb2(stored.get("nwb_version"), stored.get("neurodata_type"), where=str(path))
 
 
@@ -45,17 +48,17 @@ def open_zarr(path: Path) -> Iterator[OpenedFile]:
     try:
         with collected_warnings() as messages:
             try:
-                from hdmf_zarr import NWBZarrIO
-
-                from .zarr_folder import FolderStore
+                from .zarr_folder import FolderStore, open_root
+                from .zarr_safety import ClosedZarrIO
             except ImportError as error:
                 raise missing_extra("hdmf-zarr", "zarr") from error
             try:
                 store = FolderStore(path)
-                io = NWBZarrIO(path=store, mode="r", load_namespaces=True)
+                require_sound(open_root(store), str(path))
+                io = ClosedZarrIO(path=store, mode="r", load_namespaces=True)
                 nwbfile = io.read()
             except Exception as error:  # zarr, hdmf and pynwb raise many kinds on a malformed store
-                raise InputError(f"hdmf-zarr cannot read the store ({error})", where=str(path)) from error
+                raise unreadable(error, by="hdmf-zarr", where=str(path), what="store") from error
         absences = partial(told_absent, store.missing)
         yield OpenedFile(str(path), "zarr", nwbfile, version, tuple(messages), absences=absences)
     finally:

@@ -7,12 +7,11 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hdmf_zarr import NWBZarrIO
 from zarr.errors import ReadOnlyError
 from zarr.storage import DirectoryStore
 
-from ...errors import InputError
 from .stores import WebFolder
+from .zarr_safety import has_pickles, pickled
 
 METADATA = ".zmetadata"
 _NAMES = (".zgroup", ".zarray", ".zattrs")
@@ -40,7 +39,7 @@ class WebStore(DirectoryStore):
         self._pickled = {
             posixpath.dirname(key)
             for key, value in metadata.items()
-            if posixpath.basename(key) == ".zarray" and _has_pickles(value)
+            if posixpath.basename(key) == ".zarray" and has_pickles(value)
         }
         self._children: dict[str, set[str]] = {}
         for key in self._metadata:
@@ -64,9 +63,7 @@ class WebStore(DirectoryStore):
         """Return the chunks that are there, and take note of the others, for which zarr puts fill values."""
         for array in {self._array_of(key) for key in keys}:
             if array in self._pickled:
-                raise InputError(
-                    "it holds pickled objects, which are not read", where=f"{self._folder.located.uri}, /{array}"
-                )
+                raise pickled(f"{self._folder.located.uri}, /{array}")
         found = self._folder.read_all(keys)
         self._folder.missing.update(key for key in keys if key not in found)
         return found
@@ -121,28 +118,6 @@ class WebStore(DirectoryStore):
     def rmdir(self, path: str | None = None) -> None:
         """Refuse."""
         raise ReadOnlyError
-
-
-class WebZarrIO(NWBZarrIO):
-    """Reads a `WebStore`; a reference that leads out of the store is refused, for it could lead anywhere."""
-
-    def resolve_ref(self, zarr_ref: Mapping[str, Any]) -> Any:
-        """Return name and object that a reference means; see the base class."""
-        source = zarr_ref.get("source")
-        own = self._file.attrs.get("object_id")
-        if source in (None, "", ".", "./") or (own is not None and zarr_ref.get("source_object_id") == own):
-            return super().resolve_ref({**zarr_ref, "source": "."})
-        raise InputError(
-            f"the store refers to an object in another one ({source})",
-            where=str(self.source),
-            remedy="Download both and give the path",
-        )
-
-
-def _has_pickles(array: Mapping[str, Any]) -> bool:
-    filters = array.get("filters")
-    codecs = [array.get("compressor"), *(filters if isinstance(filters, list) else ())]
-    return any(isinstance(codec, Mapping) and codec.get("id") == "pickle" for codec in codecs)
 
 
 def _is_metadata(key: str) -> bool:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...nwb.neuron_table import COLUMNS, as_text, read_embeddings, read_neurons, read_scores
+from ...nwb.checks import read_numbers, read_texts
+from ...nwb.neuron_table import COLUMNS, read_embeddings, read_neurons, read_scores
 from ...nwb.readers.scale import scale_of
 from ...nwb.runs import MODULES
 from ...nwb.types import SynapsNetFit
@@ -85,7 +86,10 @@ def _plain_neurons(table: Any) -> Neurons:
     for field, column in COLUMNS.items():
         if column in table.colnames and field in ("id", "position", "region", "cell_type"):
             raw = table[column].data
-            have[field] = np.asarray(raw[:], np.float64) if field == "position" else as_text(raw)
+            if field == "position":
+                have[field] = read_numbers(raw, column, where=str(table.name), shape=(n, 3))
+            else:
+                have[field] = read_texts(raw, column, where=str(table.name), shape=(n,))
     if "id" not in have or len(np.unique(have["id"])) != n:
         have["id"] = np.arange(n).astype(np.str_)
     empty = np.full(n, "")

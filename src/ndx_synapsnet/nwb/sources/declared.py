@@ -1,0 +1,73 @@
+"""What of a file's results is looked at before pynwb opens it, because hdmf reads it while it opens the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from ...errors import InputError
+from ..checks import MOST_NEURONS, as_text, require_here, require_size
+
+_CONTAINER = "SynapsNetFit"
+_REGION = "DynamicTableRegion"
+
+
+def require_sound(file: Any, where: str) -> None:
+    """Raise if a region of a result declares more rows than the file holds, or has them in another file.
+
+    Parameters
+    ----------
+    file : h5py.File or zarr.Group
+        The open file, or the root of a store.
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        With the region that is at fault.
+    """
+    for module in _inside(_get(file, "processing")):
+        for fit in _inside(module):
+            if _kind(fit) == _CONTAINER:
+                for part in _inside(fit):
+                    for region in _inside(part):
+                        if hasattr(region, "shape") and _kind(region) == _REGION:
+                            place = f"{where}: {region.name}"
+                            if isinstance(region, h5py.Dataset):
+                                require_here(region, "the region", where=place)
+                            require_size(region, "the region", where=place)
+                            if math.prod(region.shape or ()) > MOST_NEURONS:
+                                raise InputError(
+                                    f"the region is of shape {region.shape}, more than there can be neurons",
+                                    where=place,
+                                )
+
+
+def _inside(group: Any) -> Iterator[Any]:
+    """Yield what lies in a group, links left aside; nothing of what is none or cannot be opened."""
+    try:
+        names = list(group) if hasattr(group, "keys") else []
+    except Exception:  # damaged: for pynwb to say, which opens it next
+        return
+    for name in names:
+        yield _get(group, name)
+
+
+def _get(group: Any, name: str) -> Any:
+    try:
+        if isinstance(group, h5py.Group) and not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            return None
+        return group[name]
+    except Exception:  # as above
+        return None
+
+
+def _kind(item: Any) -> str:
+    try:
+        return as_text(item.attrs.get("neurodata_type"))
+    except Exception:  # as above
+        return ""
