@@ -26,6 +26,8 @@ from ndx_synapsnet.benchmark.views_file import write_file
 from ndx_synapsnet.cli import main
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.metrics import choose_edges
+from ndx_synapsnet.nwb.readers import read_session
+from ndx_synapsnet.nwb.recording import write_recording
 from ndx_synapsnet.nwb.results import write_result
 from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show.widgets import view, view_connectivity, view_currents, view_fit, view_forecast, vis_spec
@@ -115,14 +117,34 @@ def test_what_cannot_be_shown_is_said_in_its_place(result: FitResult, session: S
     write_result(result, tmp_path / "result.nwb")
     shown = view(tmp_path / "result.nwb")
     tab = shown.children[1]
-    said = opened(tab, "Components")
-    assert "the recorded activity is not in this file" in said.value
-    assert "Input currents" not in titles(tab)
+    line = f"view(&#x27;{tmp_path / 'result.nwb'}&#x27;, recording=True)"
+    for title in ("Components", "Input currents"):
+        assert "The recorded activity is not in this file" in opened(tab, title).value
+        assert line in opened(tab, title).value
+    for title in ("Forecast", "Traces"):  # drawn, but the forecast alone
+        assert line in opened(tab, title).children[1].value
+        assert opened(tab, title).picture.value
     shown.close()
-    with_recording = view(tmp_path / "result.nwb", recording=session)
-    assert hasattr(opened(with_recording.children[1], "Components"), "picture")
-    assert hasattr(opened(with_recording.children[1], "Input currents"), "picture")
+    recording = tmp_path / "recording.nwb"
+    write_recording(session, recording)
+    with_recording = view(tmp_path / "result.nwb", recording=recording)
+    for title in ("Components", "Input currents"):
+        assert hasattr(opened(with_recording.children[1], title), "picture")
+    assert len(opened(with_recording.children[1], "Forecast").children) == 3  # nothing to say
     with_recording.close()
+
+
+def test_the_recording_is_read_from_where_the_fit_says(result: FitResult, session: Session, tmp_path: Path) -> None:
+    recording = tmp_path / "recording.nwb"
+    write_recording(session, recording)
+    source = read_session(recording).provenance
+    write_result(replace(result, provenance={**result.provenance, "source": source}), tmp_path / "result.nwb")
+    shown = view(tmp_path / "result.nwb", recording=True)
+    assert hasattr(opened(shown.children[1], "Components"), "picture")
+    shown.close()
+    recording.unlink()
+    with pytest.raises(InputError, match=r"recording\.nwb"):
+        view(tmp_path / "result.nwb", recording=True)
 
 
 def test_an_error_takes_the_place_of_the_picture_until_it_is_mended() -> None:
@@ -206,7 +228,10 @@ def test_only_a_window_is_read_and_no_more_than_a_picture_may(fit: Any) -> None:
     shown.controls["order"].value = "file"
     assert len(spy.read) == 2  # another order of what is there already
     large = Series(SimpleNamespace(**{**vars(node), "data": Spy(np.zeros((2, 2000), np.float32))}), population)
-    assert large.most_rows == 2**25 // 8000
+    assert large.most_rows == 2**24 // 8000
+    values = large.z_scored(0, 2)
+    values += 1
+    assert not large.node.data.array.any()  # what is in memory already is not changed
 
 
 def test_matrices_over_some_of_the_neurons_are_shown_in_their_own_order(result: FitResult) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ROWS = 100
 _NONE = "nothing"
+_UMAP_TAKES = "UMAP is at work: seconds for a few hundred neurons, half a minute for thousands."
 
 
 def view_neurons(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
@@ -61,6 +62,9 @@ def embedding_panel(population: Population) -> Any:
             return draw_embedding(replace(found, column="", values=None))
         return draw_embedding(replace(found, column=column, values=columns[column]))
 
+    def patience(column: str, method: str) -> str:
+        return _UMAP_TAKES if method == "umap" and method not in maps else ""
+
     methods = [("principal components", "pca")]
     if find_spec("umap") is not None:
         methods.append(("UMAP", "umap"))
@@ -70,6 +74,7 @@ def embedding_panel(population: Population) -> Any:
             "method": dropdown("map", methods, "pca"),
         },
         draw,
+        patience=patience,
     )
 
 

@@ -23,7 +23,7 @@ from ..neuron_view import neuron_columns
 from ..ordering import Order, orders_of
 
 #: Bytes that one picture may read of a series.
-MOST_BYTES = 2**25
+MOST_BYTES = 2**24
 _FEWEST_ROWS = 200
 
 
@@ -224,17 +224,23 @@ class Series:
         """Return a stretch (n, N) in the unit of the series, or some columns of it."""
         data = self.node.data
         if columns is None or len(columns) > 1:  # one slice, then columns: many reads of few bytes are slow
-            block = np.asarray(data[start:stop], np.float32)
+            block = np.array(data[start:stop], np.float32)
             return block if columns is None else block[:, columns]
-        return np.asarray(data[start:stop, int(columns[0])], np.float32)[:, None]
+        return np.array(data[start:stop, int(columns[0])], np.float32)[:, None]
 
     def z_scored(self, start: int, stop: int, columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the same z-scored, where the file says how."""
         block = self.read(start, stop, columns)
         if self.scale is None:
             return block
-        mean, std = self.scale if columns is None else (of[columns] for of in self.scale)
-        return np.asarray((block - mean) / np.where(std > 0, std, 1), np.float32)
+        return _z_scored(block, *(self.scale if columns is None else (of[columns] for of in self.scale)))
+
+
+def _z_scored(block: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Z-score a block that nobody else holds: in its place, for a person waits for it."""
+    block -= mean
+    block /= np.where(std > 0, std, 1)
+    return block
 
 
 Recorded = Callable[[int, int, "NDArray[np.int64] | None"], NDArray[np.float32]]
@@ -261,7 +267,7 @@ def recorded_of(series: Series, recording: Session | None = None) -> Recorded | 
         def of_session(start: int, stop: int, columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
             chosen = slice(None) if columns is None else columns
             block = recording.activity[series.rows[chosen]][:, places[start:stop]].T
-            return np.asarray((block - mean[chosen]) / np.where(std[chosen] > 0, std[chosen], 1), np.float32)
+            return _z_scored(np.array(block, np.float32), mean[chosen], std[chosen])
 
         return of_session
     return _linked(series)
@@ -290,6 +296,7 @@ def _linked(series: Series) -> Recorded | None:
     if not len(frames) or np.abs(clock[frames] - series.times).max() > 0.05 * period:
         return None  # the session was resampled: what was fitted is not in the file
     (mean, std), (factor, offset) = series.scale, scale_of(observed)
+    in_order = np.array_equal(columns_there, np.arange(len(known)))
 
     def of_file(start: int, stop: int, columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         chosen = slice(None) if columns is None else columns
@@ -297,8 +304,13 @@ def _linked(series: Series) -> Recorded | None:
         if not len(wanted):
             return np.zeros((0, len(columns_there[chosen])), np.float32)
         first = int(wanted[0])
-        block = np.asarray(observed.data[first : int(wanted[-1]) + 1], np.float32)
-        block = block[wanted - first][:, columns_there[chosen]] * factor + offset
-        return np.asarray((block - mean[chosen]) / np.where(std[chosen] > 0, std[chosen], 1), np.float32)
+        block = np.array(observed.data[first : int(wanted[-1]) + 1], np.float32)
+        if len(wanted) < len(block):
+            block = block[wanted - first]
+        if columns is not None or not in_order:
+            block = block[:, columns_there[chosen]]
+        block *= factor
+        block += offset
+        return _z_scored(block, mean[chosen], std[chosen])
 
     return of_file
