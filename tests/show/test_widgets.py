@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -162,6 +163,30 @@ def test_an_error_takes_the_place_of_the_picture_until_it_is_mended() -> None:
     assert shown.picture.layout.display == "none"
     shown.controls["which"].value = "good"
     assert (shown.message.value, shown.picture.layout.display) == ("", "")
+
+
+def test_what_takes_its_time_is_announced_and_nothing_interrupts_a_picture() -> None:
+    from ndx_synapsnet.show.canvas import new_figure
+    from ndx_synapsnet.show.widgets.panel import dropdown, panel
+
+    seen: list[tuple[str, bool]] = []
+
+    def draw(which: str) -> Any:
+        seen.append((shown.message.value if which == "slow" else "", gc.isenabled()))
+        if which == "bad":
+            raise InputError("nothing to draw")
+        return new_figure(1, 1)
+
+    def patience(which: str) -> str:
+        return "Wait a little." if which == "slow" else ""
+
+    shown = panel({"which": dropdown("which", ["quick", "slow", "bad"])}, draw, patience=patience)
+    for which in ("slow", "bad"):
+        shown.controls["which"].value = which
+        assert gc.isenabled()
+    assert seen[0] == ("", False)
+    assert "Wait a little." in seen[1][0]
+    assert "nothing to draw" in shown.message.value
 
 
 def test_a_file_with_several_runs_has_a_selector(result: FitResult, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ROWS = 100
 _NONE = "nothing"
-_UMAP_TAKES = "UMAP is at work: seconds for a few hundred neurons, half a minute for thousands."
+_UMAP_TAKES = "UMAP is at work, which takes half a minute the first time."
 
 
 def view_neurons(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:

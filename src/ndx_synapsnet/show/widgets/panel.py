@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DPI = 100
 #: In one of the tabs, makes all of them as wide as their titles, in several rows where there are many.
 TAB_STYLE = """<style>
-.synapsnet-views > .lm-TabBar .lm-TabBar-content { flex-wrap: wrap; }
-.synapsnet-views > .lm-TabBar .lm-TabBar-tab { flex: 0 0 auto; }
+.jupyter-widgets.synapsnet-views > .lm-TabBar .lm-TabBar-content { flex-wrap: wrap; }
+.jupyter-widgets.synapsnet-views > .lm-TabBar .lm-TabBar-tab { flex: 0 0 auto; }
 </style>"""
 
 
