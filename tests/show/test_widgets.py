@@ -120,15 +120,13 @@ def test_what_cannot_be_shown_is_said_in_its_place(result: FitResult, session: S
     tab = shown.children[1]
     line = f"view(&#x27;{tmp_path / 'result.nwb'}&#x27;, recording=True)"
     for title in ("Components", "Input currents"):
-        assert "The recorded activity is not in this file" in opened(tab, title).value
+        assert "does not hold the recorded activity" in opened(tab, title).value
         assert line in opened(tab, title).value
     for title in ("Forecast", "Traces"):  # drawn, but the forecast alone
         assert line in opened(tab, title).children[1].value
         assert opened(tab, title).picture.value
     shown.close()
-    recording = tmp_path / "recording.nwb"
-    write_recording(session, recording)
-    with_recording = view(tmp_path / "result.nwb", recording=recording)
+    with_recording = view(tmp_path / "result.nwb", recording=session)
     for title in ("Components", "Input currents"):
         assert hasattr(opened(with_recording.children[1], title), "picture")
     assert len(opened(with_recording.children[1], "Forecast").children) == 3  # nothing to say
@@ -143,9 +141,12 @@ def test_the_recording_is_read_from_where_the_fit_says(result: FitResult, sessio
     shown = view(tmp_path / "result.nwb", recording=True)
     assert hasattr(opened(shown.children[1], "Components"), "picture")
     shown.close()
-    recording.unlink()
+    moved = recording.rename(tmp_path / "moved.nwb")
     with pytest.raises(InputError, match=r"recording\.nwb"):
         view(tmp_path / "result.nwb", recording=True)
+    shown = view(tmp_path / "result.nwb", recording=moved)
+    assert hasattr(opened(shown.children[1], "Input currents"), "picture")
+    shown.close()
 
 
 def test_an_error_takes_the_place_of_the_picture_until_it_is_mended() -> None:

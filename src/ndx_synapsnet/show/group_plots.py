@@ -32,7 +32,7 @@ def draw_groups(found: GroupConnectivity, *, edges: str) -> Figure:
     g = len(found.groups)
     side = min(max(2.4, _CELL * g), 9) if g <= _WRITTEN_GROUPS else min(0.34 * g, 9)
     names = 0.085 * max(map(len, short_all(found.groups, _NAME)))  # inches
-    figure = new_figure(2 * (side + names) + 4.2, side + names + 1.2)
+    figure = new_figure(2 * (side + names) + 3.6, side + names + 1.2)
     left, right = figure.subplots(1, 2)
     limit = float(np.nanmax(np.abs(found.mean), initial=0.0)) or 1.0
     _cells(figure, left, found, found.mean, "mean weight", {"cmap": SIGNED, "vmin": -limit, "vmax": limit})
