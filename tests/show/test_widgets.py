@@ -32,7 +32,8 @@ from ndx_synapsnet.nwb.recording import write_recording
 from ndx_synapsnet.nwb.results import write_result
 from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show.widgets import view, view_connectivity, view_currents, view_fit, view_forecast, vis_spec
-from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of, recorded_of
+from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of
+from ndx_synapsnet.show.widgets.recorded import recorded_of
 
 N, T = 40, 2000
 

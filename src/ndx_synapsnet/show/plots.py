@@ -88,7 +88,7 @@ def draw_training_view(view: TrainingView) -> Figure:
     if view.best is not None:
         ax.axvline(view.best, color=ORANGE, ls="--", lw=1, label=f"best epoch {view.best}")
     ax.axhline(1.0, color=GREEN, lw=1, ls=":", label="predicting the mean")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel="mean squared error (z-scored)")
     figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=4)
     bare(ax)

@@ -30,10 +30,8 @@ def view_connectivity(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> An
 
     Parameters
     ----------
-    node : FunctionalConnectivity
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------

@@ -28,10 +28,8 @@ def view_neurons(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
 
     Parameters
     ----------
-    node : NeuronEmbeddings
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------

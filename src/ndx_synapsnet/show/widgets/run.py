@@ -20,8 +20,9 @@ from ...session import Session
 from ..compute import PREDICTOR_NAMES, TrainingView
 from .matrices import as_matrices, matrix_panel, network_panel
 from .neurons import embedding_panel, neuron_table, score_panel
-from .nodes import Population, Series, fit_of, population_of, recorded_of
+from .nodes import Population, Series, fit_of, population_of
 from .panel import TAB_STYLE, guarded, note, panel, require_ipywidgets, table, tabs
+from .recorded import recorded_of
 from .series import component_panel, current_panel, raster_panel, trace_panel, view_currents
 
 if TYPE_CHECKING:
@@ -79,10 +80,8 @@ def view_provenance(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
 
     Parameters
     ----------
-    node : FitProvenance
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------

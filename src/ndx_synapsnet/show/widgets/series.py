@@ -18,8 +18,9 @@ from ...session import Session
 from ..activity_plots import draw_components, draw_currents, draw_raster, draw_traces
 from ..activity_view import ComponentsView, CurrentsView, correlate_series, raster_view
 from ..compute import TraceView
-from .nodes import Matrix, Recorded, Series, fit_of, recorded_of
+from .nodes import Matrix, Series, fit_of
 from .panel import advice, dropdown, panel, require_ipywidgets, slider, tabs
+from .recorded import Recorded, recorded_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,12 +39,8 @@ def view_forecast(node: Any, neurodata_vis_spec: Any = None, *, recording: Sessi
 
     Parameters
     ----------
-    node : ActivityForecast
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
-    recording : Session, optional
-        What was recorded, restricted to the fit's neurons; needed only where the file does not hold it.
+    node, neurodata_vis_spec, recording
+        As of `view_fit`.
 
     Returns
     -------
