@@ -1,4 +1,4 @@
-"""A real browser, and a server of notebooks for it to visit. Skipped, with the reason, where one of them is missing."""
+"""A real browser, and servers of notebooks for it to visit. Skipped, with the reason, where one of them is missing."""
 
 from __future__ import annotations
 
@@ -92,15 +92,37 @@ def _only_here(seen: Visit, route: Any) -> None:
         route.fulfill(status=200, body="")
 
 
+def voila(notebook: Path, port: int) -> tuple[list[str], str]:
+    """Return what serves a notebook as a page, and its path there: all cells are run, only outputs are shown."""
+    return ["voila", str(notebook), f"--port={port}", "--Voila.ip=127.0.0.1"], ""
+
+
+def lab(notebook: Path, port: int) -> tuple[list[str], str]:
+    """Return what serves JupyterLab over the folder of a notebook, and the path at which that is open."""
+    arguments = [
+        f"--port={port}",
+        "--ip=127.0.0.1",
+        "--allow-root",
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={notebook.parent}",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--expose-app-in-browser",
+    ]
+    return ["jupyter", "lab", *arguments], f"lab/tree/{notebook.name}?reset"
+
+
 @contextmanager
-def served(notebook: Path, home: Path) -> Iterator[str]:
-    """Serve a notebook as a page by Voila, and yield its address; `home` is for what Jupyter writes."""
+def served(server: Callable[[Path, int], tuple[list[str], str]], notebook: Path, home: Path) -> Iterator[str]:
+    """Serve a notebook, and yield its address; `home` is for what Jupyter writes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "voila", str(notebook), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    module, path = server(notebook, port)
+    command = [sys.executable, "-m", *module, "--no-browser"]
     own = {f"JUPYTER_{kind}_DIR": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    log = home / "voila.log"
+    own |= {f"JUPYTERLAB_{kind}_DIR": str(home / kind.lower()) for kind in ("SETTINGS", "WORKSPACES")}
+    log = home / "server.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             command,
@@ -110,8 +132,8 @@ def served(notebook: Path, home: Path) -> Iterator[str]:
             env={**os.environ, **own, "IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1"},
         )
     try:
-        _wait(f"http://127.0.0.1:{port}/voila/static/", process, log)
-        yield f"http://127.0.0.1:{port}/"
+        _wait(f"http://127.0.0.1:{port}/static/", process, log)
+        yield f"http://127.0.0.1:{port}/{path}"
     finally:
         process.terminate()
         try:
@@ -134,12 +156,20 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             if process.poll() is not None:
                 break
             time.sleep(0.2)
-    raise RuntimeError(f"Voila did not start:\n{log.read_text()}")
+    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
-    """Serve notebooks until the tests of the module are done."""
+    """Serve notebooks as pages by Voila until the tests of the module are done."""
     pytest.importorskip("voila", reason="voila is not installed (extra: test)")
     with ExitStack() as running:
-        yield lambda notebook: running.enter_context(served(notebook, tmp_path_factory.mktemp("jupyter")))
+        yield lambda notebook: running.enter_context(served(voila, notebook, tmp_path_factory.mktemp("jupyter")))
+
+
+@pytest.fixture(scope="module")
+def serve_in_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
+    """Serve notebooks in JupyterLab until the tests of the module are done."""
+    pytest.importorskip("jupyterlab", reason="jupyterlab is not installed (extra: test)")
+    with ExitStack() as running:
+        yield lambda notebook: running.enter_context(served(lab, notebook, tmp_path_factory.mktemp("jupyter")))

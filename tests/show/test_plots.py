@@ -44,7 +44,7 @@ def test_the_epoch_that_was_kept_is_told_even_where_it_has_not_the_lowest_mse(re
     assert best_epoch(result) == 1  # of an older result, by the validation MSE
     kept = replace(result, provenance={**result.provenance, "best_epoch": 2})
     assert best_epoch(kept) == 2
-    assert "best epoch 2" in [text.get_text() for text in draw_training(kept).axes[0].get_legend().get_texts()]
+    assert "best epoch 2" in [text.get_text() for text in draw_training(kept).legends[0].get_texts()]
 
 
 def test_matrices_are_grouped_by_region(result: FitResult, session: Session) -> None:

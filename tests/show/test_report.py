@@ -15,7 +15,7 @@ from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show import page as bricks
 from ndx_synapsnet.show.plots import draw_scores
 from ndx_synapsnet.show.report import ReportedRun, report_page, write_report
-from ndx_synapsnet.show.report_run import drawable, figure
+from ndx_synapsnet.show.report_run import figure
 
 ALONE = {"meta", "img", "br"}  # elements without an end
 EVIL = "<script>alert(1)</script>\"'><img src=//evil.example/x onerror=alert(2)>&amp;$\\frac{x$"
@@ -176,17 +176,6 @@ def test_metadata_is_text(result: FitResult) -> None:
             ("a", "href"),
             ("th", "scope"),
         } or name in ("class", "id")
-
-
-def test_labels_in_figures_are_short_and_stay_different(result: FitResult) -> None:
-    n = len(result.neurons)
-    long = np.array([f"{'a' * 60}{row}{'b' * 60}" for row in range(n - 2)] + ["$x$", "\x1b"])
-    drawn = drawable(replace(result, neurons=replace(result.neurons, id=long, region=np.full(n, "V1"))))
-    assert len(set(drawn.neurons.id.tolist())) == n
-    assert max(map(len, drawn.neurons.id.tolist())) < 40
-    assert drawn.neurons.id[-2:].tolist() == [r"\$x\$", "\N{REPLACEMENT CHARACTER}"]
-    assert drawn.neurons.region is not None
-    assert set(drawn.neurons.region.tolist()) == {"V1"}
 
 
 def test_control_characters_are_shown_as_such() -> None:

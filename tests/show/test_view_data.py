@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from ndx_synapsnet.show.activity_view import (
     longest_stretch,
     raster_view,
 )
-from ndx_synapsnet.show.matrix_view import block_means, color_limit, matrix_view
+from ndx_synapsnet.show.matrix_view import block_means, color_limit, matrix_view, strongest_edges
 from ndx_synapsnet.show.network_view import available_layouts, network_view
 from ndx_synapsnet.show.neuron_view import embedding_view, neuron_columns, score_view
 from ndx_synapsnet.show.ordering import Order
@@ -54,6 +55,19 @@ def test_a_matrix_is_ordered_thinned_and_says_so() -> None:
     assert small.matrices[0].shape == (2, 2)
     assert small.shape == (4, 4)
     assert small.note == "by x; each pixel is the mean over 2 x 2 pairs"
+
+
+@pytest.mark.parametrize(("targets", "sources", "most"), [(7, 9, 3), (10, 10, 20), (13, 5, 4)])
+def test_blocks_show_their_strongest_edge(targets: int, sources: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    matrix, edges = rng.normal(size=(targets, sources)), rng.random((targets, sources)) < 0.4
+    rows = rng.permutation(targets), rng.permutation(sources)
+    found, block = strongest_edges(matrix, edges, rows, most)
+    kept = np.where(edges, matrix, 0)[np.ix_(*rows)]
+    assert max(found.shape) <= most
+    for (down, across), value in np.ndenumerate(found):
+        inside = kept[down * block : (down + 1) * block, across * block : (across + 1) * block].ravel()
+        assert value == inside[np.abs(inside).argmax()]
 
 
 def test_colours_of_few_edges_are_those_of_the_edges() -> None:
@@ -123,6 +137,25 @@ def test_neurons_have_the_columns_that_tell_them_apart(result: FitResult) -> Non
     assert not {"cell type", "plane", "label", "test r of mean", "test MSE of mean"} & set(columns)
     with pytest.raises(InputError, match="no column 'beauty'"):
         embedding_view(known, result.embeddings, column="beauty")
+
+
+@pytest.mark.skipif(find_spec("umap") is None, reason="umap-learn is not installed (extra: umap)")
+def test_umap_keeps_neighbours_together_and_repeats_itself() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 20)
+    embeddings = rng.normal(size=(60, 5)) + 20 * np.eye(3, 5)[group]
+    view = embedding_view(neurons(60), embeddings, method="umap")
+    assert view.axes == ("UMAP 1", "UMAP 2")
+    assert "distances between groups are not" in view.note
+    distance = np.linalg.norm(view.places[:, None] - view.places[None], axis=2) + 1e9 * np.eye(60)
+    np.testing.assert_array_equal(group[distance.argmin(axis=1)], group)
+    again = embedding_view(neurons(60), embeddings, method="umap")
+    np.testing.assert_array_equal(again.places, view.places)
+
+
+def test_umap_of_too_few_neurons_is_refused() -> None:
+    with pytest.raises(InputError, match=r"cannot map 3 neurons.*4 or more"):
+        embedding_view(neurons(3), np.eye(3), method="umap")
 
 
 def test_a_missing_umap_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -26,10 +27,13 @@ from ndx_synapsnet.benchmark.views_file import write_file
 from ndx_synapsnet.cli import main
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.metrics import choose_edges
+from ndx_synapsnet.nwb.readers import read_session
+from ndx_synapsnet.nwb.recording import write_recording
 from ndx_synapsnet.nwb.results import write_result
 from ndx_synapsnet.session import Connectivity, FitResult, Session
 from ndx_synapsnet.show.widgets import view, view_connectivity, view_currents, view_fit, view_forecast, vis_spec
-from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of, recorded_of
+from ndx_synapsnet.show.widgets.nodes import Matrix, Population, Series, population_of
+from ndx_synapsnet.show.widgets.recorded import recorded_of
 
 N, T = 40, 2000
 
@@ -115,14 +119,35 @@ def test_what_cannot_be_shown_is_said_in_its_place(result: FitResult, session: S
     write_result(result, tmp_path / "result.nwb")
     shown = view(tmp_path / "result.nwb")
     tab = shown.children[1]
-    said = opened(tab, "Components")
-    assert "the recorded activity is not in this file" in said.value
-    assert "Input currents" not in titles(tab)
+    line = f"view(&#x27;{tmp_path / 'result.nwb'}&#x27;, recording=True)"
+    for title in ("Components", "Input currents"):
+        assert "does not hold the recorded activity" in opened(tab, title).value
+        assert line in opened(tab, title).value
+    for title in ("Forecast", "Traces"):  # drawn, but the forecast alone
+        assert line in opened(tab, title).children[1].value
+        assert opened(tab, title).picture.value
     shown.close()
     with_recording = view(tmp_path / "result.nwb", recording=session)
-    assert hasattr(opened(with_recording.children[1], "Components"), "picture")
-    assert hasattr(opened(with_recording.children[1], "Input currents"), "picture")
+    for title in ("Components", "Input currents"):
+        assert hasattr(opened(with_recording.children[1], title), "picture")
+    assert len(opened(with_recording.children[1], "Forecast").children) == 3  # nothing to say
     with_recording.close()
+
+
+def test_the_recording_is_read_from_where_the_fit_says(result: FitResult, session: Session, tmp_path: Path) -> None:
+    recording = tmp_path / "recording.nwb"
+    write_recording(session, recording)
+    source = read_session(recording).provenance
+    write_result(replace(result, provenance={**result.provenance, "source": source}), tmp_path / "result.nwb")
+    shown = view(tmp_path / "result.nwb", recording=True)
+    assert hasattr(opened(shown.children[1], "Components"), "picture")
+    shown.close()
+    moved = recording.rename(tmp_path / "moved.nwb")
+    with pytest.raises(InputError, match=r"recording\.nwb"):
+        view(tmp_path / "result.nwb", recording=True)
+    shown = view(tmp_path / "result.nwb", recording=moved)
+    assert hasattr(opened(shown.children[1], "Input currents"), "picture")
+    shown.close()
 
 
 def test_an_error_takes_the_place_of_the_picture_until_it_is_mended() -> None:
@@ -140,6 +165,30 @@ def test_an_error_takes_the_place_of_the_picture_until_it_is_mended() -> None:
     assert shown.picture.layout.display == "none"
     shown.controls["which"].value = "good"
     assert (shown.message.value, shown.picture.layout.display) == ("", "")
+
+
+def test_what_takes_its_time_is_announced_and_nothing_interrupts_a_picture() -> None:
+    from ndx_synapsnet.show.canvas import new_figure
+    from ndx_synapsnet.show.widgets.panel import dropdown, panel
+
+    seen: list[tuple[str, bool]] = []
+
+    def draw(which: str) -> Any:
+        seen.append((shown.message.value if which == "slow" else "", gc.isenabled()))
+        if which == "bad":
+            raise InputError("nothing to draw")
+        return new_figure(1, 1)
+
+    def patience(which: str) -> str:
+        return "Wait a little." if which == "slow" else ""
+
+    shown = panel({"which": dropdown("which", ["quick", "slow", "bad"])}, draw, patience=patience)
+    for which in ("slow", "bad"):
+        shown.controls["which"].value = which
+        assert gc.isenabled()
+    assert seen[0] == ("", False)
+    assert "Wait a little." in seen[1][0]
+    assert "nothing to draw" in shown.message.value
 
 
 def test_a_file_with_several_runs_has_a_selector(result: FitResult, tmp_path: Path) -> None:
@@ -206,7 +255,10 @@ def test_only_a_window_is_read_and_no_more_than_a_picture_may(fit: Any) -> None:
     shown.controls["order"].value = "file"
     assert len(spy.read) == 2  # another order of what is there already
     large = Series(SimpleNamespace(**{**vars(node), "data": Spy(np.zeros((2, 2000), np.float32))}), population)
-    assert large.most_rows == 2**25 // 8000
+    assert large.most_rows == 2**24 // 8000
+    values = large.z_scored(0, 2)
+    values += 1
+    assert not large.node.data.array.any()  # what is in memory already is not changed
 
 
 def test_matrices_over_some_of_the_neurons_are_shown_in_their_own_order(result: FitResult) -> None:

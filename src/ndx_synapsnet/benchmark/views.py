@@ -68,7 +68,8 @@ def run(
             for place in range(len(tab.children)):
                 tell(f"{tab.get_title(place)} ...")
                 views[tab.get_title(place)] = _measure(tab, place)
-    slowest = max(of["longest"] for found in views.values() for of in found["selectors"].values())
+    answers = [of for found in views.values() for of in found["selectors"].values()]
+    slowest = max(of["longest"] for of in answers)
     found = {
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "load_before": load,
@@ -81,6 +82,7 @@ def run(
         "tabs": opening,
         "views": views,
         "slowest": slowest,
+        "slowest_processor": max(of["processor_longest"] for of in answers),
         "met": slowest < TARGET,
     }
     write_json(folder / "views.json", found)
@@ -88,22 +90,29 @@ def run(
 
 
 def _measure(tab: Any, place: int) -> dict[str, Any]:
-    """Open a tab and change its selectors; return what that took."""
+    """Open a tab and change its selectors; return what that took, until the picture is handed to the browser."""
     begin, used = time.perf_counter(), time.process_time()
     tab.selected_index = place
     opened = {"seconds": time.perf_counter() - begin, "processor_seconds": time.process_time() - used}
     shown = tab.children[place]
-    selectors = {}
-    for name, control in getattr(shown, "controls", {}).items():
+    selectors: dict[str, Any] = {}
+    if not hasattr(shown, "controls"):
+        return {"open": opened, "selectors": selectors}
+    drawn: list[tuple[float, float]] = []
+    shown.picture.observe(lambda _: drawn.append((time.perf_counter(), time.process_time())), names="value")
+    for name, control in shown.controls.items():
         usual, clock, processor = control.value, [], []
         for value in _values(control):
-            before = bytes(shown.picture.value)
+            values = {other: of.value for other, of in shown.controls.items()} | {name: value}
+            if shown.patience(**values):  # who chooses this is told that it takes its time
+                continue
+            drawn.clear()
             begin, used = time.perf_counter(), time.process_time()
             control.value = value
-            clock.append(time.perf_counter() - begin)
-            processor.append(time.process_time() - used)
-            if shown.message.value or bytes(shown.picture.value) == before:
+            if shown.message.value or not drawn:
                 raise RuntimeError(f"{tab.get_title(place)}: {name} = {value!r} did not change the picture")
+            clock.append(drawn[-1][0] - begin)
+            processor.append(drawn[-1][1] - used)
         control.value = usual
         if clock:
             selectors[name] = {

@@ -27,8 +27,8 @@ from ..session import SPLITS, FitResult, Session
 from .ordering import Groups, Order
 
 #: Columns and rows of a raster beyond which neighbours are averaged: what a picture has dots for.
-MOST_COLUMNS = 1200
-MOST_ROWS = 400
+MOST_COLUMNS = 1000
+MOST_ROWS = 300
 _LONGEST = 600  # samples of a course that is drawn
 
 
@@ -38,9 +38,9 @@ class RasterView:
 
     times: tuple[float, float]
     """Seconds of the first and the last sample."""
-    predicted: NDArray[np.float64]
+    predicted: NDArray[np.float32]
     """(rows, columns)."""
-    recorded: NDArray[np.float64] | None
+    recorded: NDArray[np.float32] | None
     """The same, or None where the source is out of reach."""
     n_neurons: int
     groups: Groups
@@ -100,9 +100,9 @@ def raster_view(
     """
     step, block = max(1, -(-len(predicted) // most_columns)), max(1, -(-predicted.shape[1] // most_rows))
 
-    def shown(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    def shown(values: NDArray[np.floating]) -> NDArray[np.float32]:
         averaged = _means(np.asarray(values, np.float32), step, axis=0)
-        return np.asarray(_means(averaged[:, order.rows], block, axis=1).T, np.float64)
+        return _means(averaged[:, order.rows], block, axis=1).T
 
     notes = [order.said]
     if step > 1:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..session import Connectivity, Neurons
-from .canvas import BLUE, GREY, new_figure
+from .canvas import BLUE, GRADED, GREY, bare, in_house_style, new_figure, short_all
 from .compute import order_neurons
 from .matrix_plots import draw_matrix
 
@@ -56,22 +56,23 @@ def comparison_view(
     return ComparisonView(titles, (a, b), groups, np.stack([a[off], b[off]]), r, p)
 
 
+@in_house_style
 def draw_comparison(view: ComparisonView) -> Figure:
     """Draw the two matrices, each on its own scale with zero in white, and the weights of one against the other's."""
     figure = new_figure(13.5, 4.4)
-    axes = figure.subplots(1, 3)
-    for ax, title, matrix in zip(axes, view.titles, view.matrices, strict=False):
+    axes, titles = figure.subplots(1, 3), short_all(view.titles, 30)
+    for ax, title, matrix in zip(axes, titles, view.matrices, strict=False):
         draw_matrix(figure, ax, title, matrix, view.groups)
     ax, (x, y) = axes[2], view.weights
     ax.axhline(0, color=GREY, lw=0.6)
     ax.axvline(0, color=GREY, lw=0.6)
     if len(x) > _MOST_DOTS:
-        image = ax.hexbin(x, y, gridsize=70, bins="log", mincnt=1, cmap="cividis", linewidths=0)
+        image = ax.hexbin(x, y, gridsize=70, bins="log", mincnt=1, cmap=GRADED, linewidths=0)
         figure.colorbar(image, ax=ax, shrink=0.75, label="pairs")
     else:
         ax.scatter(x, y, s=5, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
     said = f"r = {view.r:.2f}, p = {view.p:.2g} by permutation" if np.isfinite(view.r) else "r is undefined"
-    ax.set(title=said, xlabel=f"weight, {view.titles[0]}", ylabel=f"weight, {view.titles[1]}")
+    ax.set(title=said, xlabel=f"weight, {titles[0]}", ylabel=f"weight, {titles[1]}")
     ax.set_box_aspect(1)
-    ax.spines[["top", "right"]].set_visible(False)
+    bare(ax)
     return figure

@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import DistanceConnectivity, GroupConnectivity, NeuronConnectivity
-from .canvas import BLUE, GREY, ORANGE, new_figure
+from .canvas import BLUE, GRADED, GREY, ORANGE, SIGNED, bare, in_house_style, new_figure, short_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WRITTEN_GROUPS = 10  # a side up to which numbers fit into the cells
+_NAME = 18  # letters of a group's name
+_CELL = 0.62  # inches a side that its two numbers need
 
 
+@in_house_style
 def draw_groups(found: GroupConnectivity, *, edges: str) -> Figure:
     """Draw mean weight and share of edges over [target group, source group].
 
@@ -27,12 +30,13 @@ def draw_groups(found: GroupConnectivity, *, edges: str) -> Figure:
         Which pairs are edges, in words.
     """
     g = len(found.groups)
-    side = min(max(3.2, 0.42 * g + 1.6), 9)
-    figure = new_figure(2 * side + 2.4, side + 0.2)
+    side = min(max(2.4, _CELL * g), 9) if g <= _WRITTEN_GROUPS else min(0.34 * g, 9)
+    names = 0.085 * max(map(len, short_all(found.groups, _NAME)))  # inches
+    figure = new_figure(2 * (side + names) + 3.6, side + names + 1.2)
     left, right = figure.subplots(1, 2)
     limit = float(np.nanmax(np.abs(found.mean), initial=0.0)) or 1.0
-    _cells(figure, left, found, found.mean, "mean weight", {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit})
-    _cells(figure, right, found, found.edge_share, f"share that are edges\n({edges})", {"cmap": "cividis", "vmin": 0.0})
+    _cells(figure, left, found, found.mean, "mean weight", {"cmap": SIGNED, "vmin": -limit, "vmax": limit})
+    _cells(figure, right, found, found.edge_share, f"share that are edges\n({edges})", {"cmap": GRADED, "vmin": 0.0})
     return figure
 
 
@@ -42,9 +46,11 @@ def _cells(
     image = ax.imshow(values, interpolation="nearest", **colours)
     ax.set_facecolor("0.85")  # where there is no pair
     figure.colorbar(image, ax=ax, shrink=0.75)
+    ax.tick_params(labelsize=8)
     places = range(len(found.groups))
-    ax.set_xticks(places, found.groups, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(places, [f"{name} ({n})" for name, n in zip(found.groups, found.neurons, strict=True)])
+    names = short_all(found.groups, _NAME)
+    ax.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(places, [f"{name} ({n})" for name, n in zip(names, found.neurons, strict=True)])
     ax.set(title=title, xlabel="source", ylabel="target (neurons)")
     if len(found.groups) > _WRITTEN_GROUPS:
         return
@@ -58,6 +64,7 @@ def _cells(
             ax.text(source, target, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
 
 
+@in_house_style
 def draw_distance(found: DistanceConnectivity, *, edges: str) -> Figure:
     """Draw mean weight, mean |weight| and the share of edges against distance; bars are standard errors over neurons.
 
@@ -80,7 +87,7 @@ def draw_distance(found: DistanceConnectivity, *, edges: str) -> Figure:
         bars = None if error is None else error[known]
         ax.errorbar(found.distance[known], values[known], yerr=bars, color=colour, marker="o", ms=4, lw=1.2, capsize=2)
         ax.set(title=title, xlabel="distance (unit of the positions)")
-        ax.spines[["top", "right"]].set_visible(False)
+        bare(ax)
     axes[0].axhline(0, color=GREY, lw=0.8)
     for ax, (_, values, error, _) in zip(axes[1:], panels[1:], strict=True):
         reach = values if error is None else values + np.nan_to_num(error)
@@ -88,6 +95,7 @@ def draw_distance(found: DistanceConnectivity, *, edges: str) -> Figure:
     return figure
 
 
+@in_house_style
 def draw_neurons(found: NeuronConnectivity, *, edges: str) -> Figure:
     """Draw each neuron's out- against its in-strength, and how strengths and degrees are distributed.
 
@@ -106,8 +114,7 @@ def draw_neurons(found: NeuronConnectivity, *, edges: str) -> Figure:
     _distributions(axes[1], found.in_strength, found.out_strength, "strength (sum of |weight|)")
     if found.in_degree is not None and found.out_degree is not None:
         _distributions(axes[2], found.in_degree, found.out_degree, f"degree ({edges})")
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
+    bare(*axes)
     return figure
 
 

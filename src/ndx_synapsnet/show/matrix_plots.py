@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .canvas import BLUE, GREY, SIGNED, bare, caption, new_figure
+from .canvas import BLUE, GREY, SIGNED, bare, caption, in_house_style, new_figure, short
 from .matrix_view import MatrixView, color_limit
 from .ordering import Groups
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 _SHARP = 400  # entries a side up to which each is a square; of more, some would fall between the dots of the picture
 _LABEL = 0.028  # part of an axis that a group's name takes
+_NAME, _TITLE = 16, 40  # letters of it, and of what stands above a matrix
 
 
+@in_house_style
 def draw_matrices(view: MatrixView) -> Figure:
     """Draw matrices side by side, zero in white, red for positive and blue for negative weights."""
     k = len(view.matrices)
@@ -33,6 +35,7 @@ def draw_matrices(view: MatrixView) -> Figure:
     return figure
 
 
+@in_house_style
 def draw_matrix(
     figure: Figure,
     ax: Any,
@@ -55,7 +58,9 @@ def draw_matrix(
         extent=(-0.5, sources - 0.5, targets - 0.5, -0.5),
     )
     figure.colorbar(image, ax=ax, shrink=0.75, extend="both")
-    ax.set(title=title, xlabel="source neuron", ylabel="target neuron")
+    ax.set(xlabel="source neuron", ylabel="target neuron")
+    ax.set_title(short(title, _TITLE), fontsize=11)
+    ax.tick_params(labelsize=8)
     across = groups if source_groups is None else source_groups
     for _, _, last in groups[:-1]:
         ax.axhline(last - 0.5, color="black", lw=0.5)
@@ -75,10 +80,11 @@ def _labels(groups: Groups, length: int) -> tuple[list[float], list[str]]:
         centre = (first + last - 1) / 2
         if all(abs(centre - other) >= _LABEL * length for other in places):
             places.append(centre)
-            names.append(name)
+            names.append(short(name, _NAME))
     return places, names
 
 
+@in_house_style
 def draw_recovery(view: MatrixView, truth: NDArray[np.floating]) -> Figure:
     """Draw each estimate's entries against the true weights, off the diagonal.
 
@@ -95,7 +101,7 @@ def draw_recovery(view: MatrixView, truth: NDArray[np.floating]) -> Figure:
     for ax, title, matrix in zip(axes, view.titles, view.matrices, strict=True):
         ax.scatter(truth[off], matrix[off], s=3, color=BLUE, alpha=0.3, linewidths=0, rasterized=True)
         r = np.corrcoef(truth[off], matrix[off])[0, 1]
-        ax.set(title=f"{title}: r = {r:.2f}", xlabel="true weight", ylabel="estimate")
+        ax.set(title=f"{short(title)}: r = {r:.2f}", xlabel="true weight", ylabel="estimate")
         ax.axhline(0, color=GREY, lw=0.6)
         ax.axvline(0, color=GREY, lw=0.6)
         bare(ax)

@@ -63,13 +63,12 @@ def matrix_view(
         Pixels a side beyond which blocks of pairs are averaged; the note says so.
     """
     across = sources or order
-    place = np.ix_(order.rows, across.rows)
     shown, block = [], 1
     for matrix in matrices.values():
-        kept = matrix if edges is None else np.where(edges, matrix, 0)
-        # few edges would vanish in means of blocks: large blocks show their strongest one
-        reduce = block_means if edges is None else block_strongest
-        pixels, block = reduce(kept[place], most_pixels if edges is None else _side(edges, most_pixels))
+        if edges is None:
+            pixels, block = block_means(matrix[np.ix_(order.rows, across.rows)], most_pixels)
+        else:  # few edges would vanish in means of blocks: large blocks show their strongest one
+            pixels, block = strongest_edges(matrix, edges, (order.rows, across.rows), _side(edges, most_pixels))
         shown.append(pixels)
     notes = [order.said, edges_said]
     if block > 1:
@@ -103,17 +102,40 @@ def block_means(matrix: NDArray[np.floating], most: int) -> tuple[NDArray[np.flo
     return np.asarray(means, np.float64), block
 
 
-def block_strongest(matrix: NDArray[np.floating], most: int) -> tuple[NDArray[np.float64], int]:
-    """Return the entries of largest size of square blocks, and the side of a block, as `block_means`."""
+def strongest_edges(
+    matrix: NDArray[np.floating],
+    edges: NDArray[np.bool_],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    most: int,
+) -> tuple[NDArray[np.float64], int]:
+    """Return the edge of largest weight in each square block of an ordered matrix, 0 where there is none.
+
+    Parameters
+    ----------
+    matrix : array
+        (M, S).
+    edges : array of bool
+        (M, S).
+    rows : pair of arrays
+        The target and the source at each place of the order.
+    most : int
+        Blocks a side, at most.
+
+    Returns
+    -------
+    array, int
+        The blocks' values, and the side of a block.
+    """
     block = max(1, -(-max(matrix.shape) // most))
-    if block == 1:
-        return np.asarray(matrix, np.float64), 1
-    high = low = matrix
-    for axis, length in enumerate(matrix.shape):
-        starts = np.arange(0, length, block)
-        high = np.maximum.reduceat(high, starts, axis=axis)
-        low = np.minimum.reduceat(low, starts, axis=axis)
-    return np.asarray(np.where(high >= -low, high, low), np.float64), block
+    target, source = np.nonzero(edges)
+    weight = np.asarray(matrix[target, source], np.float64)
+    down, across = (np.argsort(of, kind="stable") // block for of in rows)  # the block in which each neuron lies
+    shape = (-(-matrix.shape[0] // block), -(-matrix.shape[1] // block))
+    place = down[target] * shape[1] + across[source]
+    high, low = np.zeros(shape), np.zeros(shape)
+    np.maximum.at(high.reshape(-1), place, weight)
+    np.minimum.at(low.reshape(-1), place, weight)
+    return np.where(high >= -low, high, low), block
 
 
 def _side(edges: NDArray[np.bool_], most: int) -> int:

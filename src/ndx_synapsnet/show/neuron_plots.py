@@ -6,13 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .canvas import BLUE, GRADED, GREY, GROUP_COLORS, ORANGE, bare, caption, natural, new_figure, short
+from .canvas import (
+    BLUE,
+    GRADED,
+    GREY,
+    GROUP_COLORS,
+    ORANGE,
+    OTHER,
+    bare,
+    caption,
+    in_house_style,
+    natural,
+    new_figure,
+    short,
+    short_all,
+)
 from .neuron_view import EmbeddingView, ScoreView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@in_house_style
 def draw_embedding(view: EmbeddingView) -> Figure:
     """Draw the map of embeddings: numbers as a graded colour, texts as one colour each, the unknown in grey."""
     figure = new_figure(7.4, 5.4)
@@ -25,12 +40,14 @@ def draw_embedding(view: EmbeddingView) -> Figure:
     else:
         values = view.values.astype(np.float64)
         known = np.isfinite(values)
-        ax.scatter(*view.places[~known].T, s=size, color="0.8", linewidths=0)
+        ax.scatter(*view.places[~known].T, s=size, color=OTHER, linewidths=0)
         low, high = np.quantile(values[known], [0.01, 0.99]) if known.any() else (0.0, 1.0)
         image = ax.scatter(
             *view.places[known].T, c=values[known], s=size, cmap=GRADED, vmin=low, vmax=high, alpha=0.9, linewidths=0
         )
-        figure.colorbar(image, ax=ax, label=view.column, shrink=0.85, extend="both" if known.sum() > 1 else "neither")
+        figure.colorbar(
+            image, ax=ax, label=short(view.column, 40), shrink=0.85, extend="both" if known.sum() > 1 else "neither"
+        )
     ax.set(xlabel=view.axes[0], ylabel=view.axes[1])
     ax.set_title(view.title, fontsize=10, loc="left")
     bare(ax)
@@ -44,15 +61,16 @@ def _categories(ax: Any, view: EmbeddingView, size: float) -> None:
     shown = sorted(names[np.argsort(-counts, kind="stable")][: len(GROUP_COLORS)].tolist(), key=natural)
     rest = ~np.isin(view.values, shown)
     if rest.any():
-        ax.scatter(*view.places[rest].T, s=size, color="0.75", linewidths=0, label=f"other or unknown ({rest.sum()})")
-    for color, name in zip(GROUP_COLORS, shown, strict=False):
+        ax.scatter(*view.places[rest].T, s=size, color=OTHER, linewidths=0, label=f"other or unknown ({rest.sum()})")
+    for color, name, said in zip(GROUP_COLORS, shown, short_all(shown), strict=False):
         mine = view.values == name
-        ax.scatter(
-            *view.places[mine].T, s=size, color=color, alpha=0.8, linewidths=0, label=f"{short(name)} ({mine.sum()})"
-        )
-    ax.legend(title=view.column, frameon=False, fontsize=8, title_fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+        ax.scatter(*view.places[mine].T, s=size, color=color, alpha=0.8, linewidths=0, label=f"{said} ({mine.sum()})")
+    ax.legend(
+        title=short(view.column), frameon=False, fontsize=8, title_fontsize=9, loc="upper left", bbox_to_anchor=(1, 1)
+    )
 
 
+@in_house_style
 def draw_score_view(view: ScoreView) -> Figure:
     """Draw each neuron's test correlation: against a reference's, and as a distribution for every predictor."""
     figure = new_figure(11, 4.6)
@@ -68,7 +86,7 @@ def draw_score_view(view: ScoreView) -> Figure:
     above = int(np.count_nonzero(model[both] > reference[both]))
     title = f"each dot a neuron; above the line: {above} of {both.sum()}" if both.any() else "each dot a neuron"
     left.set_title(title, fontsize=10)
-    left.set(xlabel=f"{view.reference or 'reference'} test r", ylabel=f"{view.model} test r")
+    left.set(xlabel=f"{short(view.reference or 'reference', 40)} test r", ylabel=f"{short(view.model, 40)} test r")
     left.set_box_aspect(1)
 
     if view.names:
@@ -83,7 +101,7 @@ def draw_score_view(view: ScoreView) -> Figure:
     for place, r in enumerate(view.correlations, start=1):
         right.scatter(r, place + jitter.uniform(-0.2, 0.2, len(r)), s=min(6.0, size), color=BLUE,
                       alpha=0.4 if n < 500 else 0.15, linewidths=0, rasterized=True)  # fmt: skip
-    right.set_yticks(range(1, len(view.names) + 1), view.names)
+    right.set_yticks(range(1, len(view.names) + 1), short_all(view.names))
     right.invert_yaxis()
     right.axvline(0, color=GREY, lw=0.8)
     right.set_title("all predictors, same test samples", fontsize=10)

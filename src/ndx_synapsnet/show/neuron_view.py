@@ -18,6 +18,8 @@ from ..metrics import principal_components
 from ..session import Neurons, Scores
 from .ordering import cluster_embeddings, makes_groups
 
+_FEWEST_FOR_UMAP = 4
+
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingView:
@@ -78,7 +80,7 @@ def embedding_view(
     Raises
     ------
     InputError
-        If there are no embeddings of 2 dimensions, no such column, or UMAP is not installed.
+        If there are no embeddings of 2 dimensions, no such column, or UMAP is not installed or has too few neurons.
     """
     points = np.asarray(embeddings, np.float64)
     if points.ndim != 2 or min(points.shape) < 2:
@@ -179,6 +181,8 @@ def _varies(values: NDArray[Any]) -> bool:
 
 
 def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    if len(points) < _FEWEST_FOR_UMAP:
+        raise InputError(f"UMAP cannot map {len(points)} neurons", remedy=f"It needs {_FEWEST_FOR_UMAP} or more.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler that it brings

@@ -11,7 +11,18 @@ from ..metrics import choose_edges
 from ..session import SPLITS, FitResult, Session
 from .activity_plots import draw_components, draw_currents, draw_raster, draw_traces
 from .activity_view import RasterView, components_view, currents_view, longest_stretch, raster_view
-from .canvas import BLUE, GREEN, GREY, ORANGE, bare, new_figure, require_matplotlib, save_figure, save_figures
+from .canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    bare,
+    in_house_style,
+    new_figure,
+    require_matplotlib,
+    save_figure,
+    save_figures,
+)
 from .compute import PREDICTOR_NAMES, TrainingView, connectivity_view, trace_view, training_view
 from .matrix_plots import draw_matrices, draw_matrix, draw_recovery
 from .network_plots import draw_network
@@ -63,6 +74,7 @@ def draw_training(result: FitResult) -> Figure:
     return draw_training_view(training_view(result))
 
 
+@in_house_style
 def draw_training_view(view: TrainingView) -> Figure:
     """Draw a training curve (see `draw_training`)."""
     figure = new_figure(7, 4)
@@ -76,8 +88,9 @@ def draw_training_view(view: TrainingView) -> Figure:
     if view.best is not None:
         ax.axvline(view.best, color=ORANGE, ls="--", lw=1, label=f"best epoch {view.best}")
     ax.axhline(1.0, color=GREEN, lw=1, ls=":", label="predicting the mean")
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel="mean squared error (z-scored)")
-    ax.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=4)
     bare(ax)
     return figure
 

@@ -19,7 +19,7 @@ from .matrix_plots import draw_matrices
 from .network_plots import draw_network
 from .page import Html
 from .plots import network_of
-from .report_run import FEW, ReportedRun, drawable, figure, fixed, probability, significant
+from .report_run import FEW, ReportedRun, figure, fixed, probability, significant
 
 _RATE, _SHARE = 0.1, 0.1  # false-discovery rate of edges; without q-values the strongest share of the pairs
 _MATRIX_NAMES = {"effective": "effective connectivity", "raw": "the model's own matrix", "ridge_var": "ridge VAR(1)"}
@@ -31,16 +31,15 @@ def connectivity(run: ReportedRun, edges: int) -> list[Html]:
     matrix = result.connectivity.get("effective")
     if matrix is None:
         return []
-    shown = drawable(result)
     parts = []
     if not result.trustworthy:
         parts.append(bricks.element("div", bricks.paragraph(_CAUTION), class_="verdict no"))
     parts.append(bricks.paragraph(_READING, " ", f"{matrix.description.rstrip('.')}." if matrix.description else ""))
-    view = connectivity_view(shown, run.session)
+    view = connectivity_view(result, run.session)
     parts.append(figure(draw_matrices(view), "Connectivity matrix.", note=_MATRIX, narrow=len(view.matrices) == 1))
-    parts.append(figure(draw_network(network_of(shown)), "The strongest connections in space.", narrow=True))
+    parts.append(figure(draw_network(network_of(result)), "The strongest connections in space.", narrow=True))
     parts.append(strongest(result, matrix, edges))
-    parts += _groups(shown, matrix)
+    parts += _groups(result, matrix)
     parts += _recovered(run)
     rows = [
         [_MATRIX_NAMES.get(name, name), one.method, one.lag, one.lag_seconds, one.diagonal, _uncertainty(one)]

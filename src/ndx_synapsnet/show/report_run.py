@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, printable
+from ..errors import InputError
 from ..session import Connectivity, FitResult, Session
 from . import page as bricks
 from .page import Html
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 170  # sharp in print, at the width of a page
-
-_LONGEST = 30  # characters of a label in a figure
 
 #: Groups, notes and neurons beyond these are not listed one by one.
 FEW = 12
@@ -40,42 +37,10 @@ class ReportedRun:
     """Known wiring with the ids of its neurons, as `nwb.results.read_true_connectivity` gives it."""
 
 
-def drawable(result: FitResult) -> FitResult:
-    """Return the result with labels that can be drawn: short, and without dollar signs, which would begin formulas.
-
-    Labels that differ stay different.
-    """
-    neurons = result.neurons
-    texts = {name: getattr(neurons, name) for name in ("id", "region", "cell_type")}
-    changed = {name: _drawable_labels(labels) for name, labels in texts.items() if labels is not None}
-    scores = dict(zip(_drawable_labels(np.array(list(result.scores))).tolist(), result.scores.values(), strict=True))
-    if result.model not in scores:
-        return replace(result, neurons=replace(neurons, **changed))  # type: ignore[arg-type]
-    return replace(result, neurons=replace(neurons, **changed), scores=scores)  # type: ignore[arg-type]
-
-
-def _drawable_labels(labels: NDArray[np.str_]) -> NDArray[np.str_]:
-    names, inverse = np.unique(labels, return_inverse=True)
-    taken: set[str] = set()
-    shown = []
-    for name in names.tolist():
-        clean = printable(name).replace("\n", "\N{REPLACEMENT CHARACTER}")
-        short = clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 9]}\N{HORIZONTAL ELLIPSIS}{clean[-8:]}"
-        number, label = 1, short
-        while label in taken:
-            number += 1
-            label = f"{short} ({number})"
-        taken.add(label)
-        shown.append(label.replace("$", r"\$"))
-    return np.array(shown, dtype=np.str_)[inverse]
-
-
 def figure(drawn: Figure, caption: str, *, note: str = "", narrow: bool = False) -> Html:
     """Return a matplotlib figure as a picture in the page; see `page.picture`."""
     file = io.BytesIO()
-    with warnings.catch_warnings():  # of labels that leave little room, or in a script that the font lacks
-        warnings.simplefilter("ignore", UserWarning)
-        drawn.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+    drawn.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
     return bricks.picture(file.getvalue(), caption, note=note, narrow=narrow)
 
 

@@ -20,7 +20,7 @@ from .neuron_view import embedding_view, neuron_columns
 from .page import Html
 from .plots import draw_scores, draw_training, raster_of
 from .report_connectivity import connectivity
-from .report_run import FEW, ReportedRun, drawable, figure, figure_if_there, fixed
+from .report_run import FEW, ReportedRun, figure, figure_if_there, fixed
 
 
 def sections(run: ReportedRun, edges: int) -> Iterator[tuple[str, list[Html]]]:
@@ -72,7 +72,7 @@ def outcome(run: ReportedRun) -> list[Html]:
     parts = [bricks.table("Scores.", columns, cells, bold=lowest, note=note)]
     if "ar" in run.result.scores:
         dots = "Left, each neuron's forecast against the one from its own history; right, all predictors."
-        parts.append(figure(draw_scores(drawable(run.result)), "Test correlation of every neuron.", note=dots))
+        parts.append(figure(draw_scores(run.result), "Test correlation of every neuron.", note=dots))
     return parts
 
 
@@ -115,7 +115,7 @@ def embedding(run: ReportedRun) -> list[Html]:
     result = run.result
     if min(result.embeddings.shape) < 2:
         return []
-    columns = neuron_columns(drawable(result).neurons, result.embeddings, result.scores)
+    columns = neuron_columns(result.neurons, result.embeddings, result.scores)
     column = next(iter(columns), None)
     view = embedding_view(result.neurons, result.embeddings, column=column, columns=columns)
     note = "Neurons that the shared decoder treats alike lie near each other: the first two principal components."
@@ -124,7 +124,7 @@ def embedding(run: ReportedRun) -> list[Html]:
 
 def forecast(run: ReportedRun) -> list[Html]:
     """Return the forecast beside what was recorded: of a few neurons, of all, and of the population's components."""
-    result, session = drawable(run.result), run.session
+    result, session = run.result, run.session
     if not (result.forecast.split == SPLITS["test"]).any():
         return []
     note = "A stretch of the test part, neurons from the best forecast to the median one; z-scored."

@@ -132,7 +132,7 @@ def read_everything(path: Path, folder: Path, *, pictures: bool = False) -> list
 
 def _words_of_report(run: Any) -> str:
     """Return what a report says of a run beside its pictures."""
-    from ...show import page, report_connectivity, report_run, report_sections
+    from ...show import page, report_connectivity, report_sections
 
     parts = [
         report_sections.verdict(run.result),
@@ -140,7 +140,7 @@ def _words_of_report(run: Any) -> str:
         *report_sections.provenance(run),
         *report_sections.citation(run),
         page.element("h1", run.name),
-        page.paragraph(report_run.drawable(run.result).neurons.id.tolist()),
+        page.paragraph(run.result.neurons.id.tolist()),
     ]
     matrix = run.result.connectivity.get("effective")
     if matrix is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COUNTS = (50, 100, 200, 300, 500, 1000, 2000, 5000, 10_000, 50_000)
 _MOST_LINES = 1000
+_PIXELS = 500  # a side of a matrix in the browser
 _RATES = (0.01, 0.05, 0.1, 0.2)
 _ALL = "all pairs"
 #: What a threshold is: nothing, a false-discovery rate, or a number of edges.
@@ -29,10 +30,8 @@ def view_connectivity(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> An
 
     Parameters
     ----------
-    node : FunctionalConnectivity
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------
@@ -56,7 +55,12 @@ def matrix_panel(matrices: Mapping[str, Matrix]) -> Any:
         edges, said = _edges(chosen, pairs)
         across = None if chosen.same else chosen.sources.orders[order]
         view = matrix_view(
-            {matrix: chosen.weights}, chosen.targets.orders[order], sources=across, edges=edges, edges_said=said
+            {matrix: chosen.weights},
+            chosen.targets.orders[order],
+            sources=across,
+            edges=edges,
+            edges_said=said,
+            most_pixels=_PIXELS,
         )
         return draw_matrices(view)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _ROWS = 100
 _NONE = "nothing"
+_UMAP_TAKES = "UMAP is at work, which takes half a minute the first time."
 
 
 def view_neurons(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
@@ -27,10 +28,8 @@ def view_neurons(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
 
     Parameters
     ----------
-    node : NeuronEmbeddings
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------
@@ -61,6 +60,9 @@ def embedding_panel(population: Population) -> Any:
             return draw_embedding(replace(found, column="", values=None))
         return draw_embedding(replace(found, column=column, values=columns[column]))
 
+    def patience(column: str, method: str) -> str:
+        return _UMAP_TAKES if method == "umap" and method not in maps else ""
+
     methods = [("principal components", "pca")]
     if find_spec("umap") is not None:
         methods.append(("UMAP", "umap"))
@@ -70,6 +72,7 @@ def embedding_panel(population: Population) -> Any:
             "method": dropdown("map", methods, "pca"),
         },
         draw,
+        patience=patience,
     )
 
 

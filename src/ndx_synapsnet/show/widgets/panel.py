@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, missing_extra
@@ -13,7 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Dots an inch of a picture in the browser: sharp, and drawn in a fraction of a second.
-DPI = 110
+DPI = 100
+#: In one of the tabs, makes all of them as wide as their titles, in several rows where there are many.
+TAB_STYLE = """<style>
+.jupyter-widgets.synapsnet-views > .lm-TabBar .lm-TabBar-content { flex-wrap: wrap; }
+.jupyter-widgets.synapsnet-views > .lm-TabBar .lm-TabBar-tab { flex: 0 0 auto; }
+</style>"""
 
 
 def require_ipywidgets() -> Any:
@@ -31,7 +38,13 @@ def require_ipywidgets() -> Any:
     return ipywidgets
 
 
-def panel(controls: Mapping[str, Any], draw: Callable[..., Figure]) -> Any:
+def panel(
+    controls: Mapping[str, Any],
+    draw: Callable[..., Figure],
+    *,
+    above: str = "",
+    patience: Callable[..., str] = lambda **_: "",
+) -> Any:
     """Return selectors above a picture that is drawn anew when one of them changes.
 
     Parameters
@@ -40,34 +53,54 @@ def panel(controls: Mapping[str, Any], draw: Callable[..., Figure]) -> Any:
         ipywidgets with a ``value`` by the name of the argument of `draw` that they set.
     draw : callable
         Values of all controls → Figure. An `InputError` that it raises is shown in place of the picture.
+    above : str
+        HTML between selectors and picture.
+    patience : callable
+        Values of all controls → a sentence to show until the picture is there, of one that takes longer than a moment.
 
     Returns
     -------
     ipywidgets.VBox
-        With the attributes ``controls`` (as given), ``picture`` (an Image) and ``message`` (an HTML).
+        With the attributes ``controls`` and ``patience`` (as given), ``picture`` (an Image) and ``message`` (an HTML).
     """
     w = require_ipywidgets()
     message = w.HTML()
     picture = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
     row = w.HBox(list(controls.values()), layout=w.Layout(flex_flow="row wrap", align_items="center"))
-    box = w.VBox([row, message, picture])
-    box.controls, box.picture, box.message = dict(controls), picture, message
+    box = w.VBox([row, *([w.HTML(above)] if above else []), message, picture])
+    box.controls, box.patience, box.picture, box.message = dict(controls), patience, picture, message
 
     def update(_: Any = None) -> None:
-        try:
-            content = png(draw(**{name: control.value for name, control in box.controls.items()}), dpi=DPI)
-        except InputError as error:
-            message.value = note(str(error))
-            picture.layout.display = "none"
-            return
-        message.value = ""
-        picture.value = content
-        picture.layout.display = ""
+        values = {name: control.value for name, control in box.controls.items()}
+        if said := patience(**values):
+            message.value = note(said)
+        with _no_collection():
+            try:
+                content = png(draw(**values), dpi=DPI)
+            except InputError as error:
+                message.value = note(str(error))
+                picture.layout.display = "none"
+                return
+            message.value = ""
+            picture.value = content
+            picture.layout.display = ""
 
     for control in controls.values():
         control.observe(update, names="value")
     update()
     return box
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put garbage collection off until a picture is sent: among a notebook's many objects it takes longer than that."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def tabs(views: Mapping[str, Callable[[], Any]]) -> Any:
@@ -96,6 +129,7 @@ def tabs(views: Mapping[str, Callable[[], Any]]) -> Any:
         tab.children = children
 
     tab = w.Tab([guarded(makers[0]), *(w.HTML(note("Drawing ...")) for _ in makers[1:])])
+    tab.add_class("synapsnet-views")
     for place, title in enumerate(views):
         tab.set_title(place, title)
     tab.selected_index = 0
@@ -113,7 +147,13 @@ def guarded(make: Callable[[], Any]) -> Any:
 
 def note(text: str) -> str:
     """Return a sentence as HTML."""
-    return f'<p style="max-width: 60em; color: #444">{html.escape(text)}</p>'
+    return f'<p style="max-width: 60em; line-height: 1.4">{html.escape(text)}</p>'
+
+
+def advice(text: str, *lines: str) -> str:
+    """Return a sentence and the lines of code that it speaks of as HTML."""
+    code = html.escape("\n".join(lines))
+    return f'{note(text)}<pre style="line-height: 1.4; overflow-x: auto; user-select: all">{code}</pre>'
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

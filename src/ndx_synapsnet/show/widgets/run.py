@@ -5,21 +5,24 @@ from __future__ import annotations
 import html
 import json
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pynwb import NWBFile
 
 from ...errors import InputError
+from ...nwb.original import read_original
+from ...nwb.results import read_result
 from ...nwb.runs import fits, list_runs
 from ...nwb.sources import open_source
 from ...session import Session
 from ..compute import PREDICTOR_NAMES, TrainingView
 from .matrices import as_matrices, matrix_panel, network_panel
 from .neurons import embedding_panel, neuron_table, score_panel
-from .nodes import Population, Series, population_of, recorded_of
-from .panel import guarded, note, panel, require_ipywidgets, table, tabs
+from .nodes import Population, Series, fit_of, population_of
+from .panel import TAB_STYLE, guarded, note, panel, require_ipywidgets, table, tabs
+from .recorded import recorded_of
 from .series import component_panel, current_panel, raster_panel, trace_panel, view_currents
 
 if TYPE_CHECKING:
@@ -58,11 +61,11 @@ def view_fit(node: Any, neurodata_vis_spec: Any = None, *, recording: Session | 
         views["Forecast"] = lambda: raster_panel(series, recorded)
         views["Traces"] = lambda: trace_panel(series, recorded)
         views["Components"] = lambda: component_panel(series, recorded)
-        if matrices and recorded is not None:
+        stored = next(iter(node.input_currents.values()), None)
+        if stored is not None and recorded is None:
+            views["Input currents"] = lambda: view_currents(stored)
+        elif matrices:
             views["Input currents"] = lambda: current_panel(series, recorded, matrices)
-    stored = next(iter(node.input_currents.values()), None)
-    if stored is not None and "Input currents" not in views:
-        views["Input currents"] = lambda: view_currents(stored, recording=recording)
     if population is not None and population.scores:
         views["Scores"] = lambda: score_panel(population)
     if population is not None:
@@ -77,10 +80,8 @@ def view_provenance(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
 
     Parameters
     ----------
-    node : FitProvenance
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
+    node, neurodata_vis_spec
+        As of `view_fit`.
 
     Returns
     -------
@@ -91,15 +92,16 @@ def view_provenance(node: Any, neurodata_vis_spec: Any = None, **_: Any) -> Any:
     return w.VBox([guarded(lambda: _training_panel(node)), about])
 
 
-def view(what: Any, *, recording: Session | None = None, run: str | None = None) -> Any:
+def view(what: Any, *, recording: Session | str | os.PathLike[str] | bool = False, run: str | None = None) -> Any:
     """Return the view of an object of this package in an open file, of all runs in a file, or of a file by its address.
 
     Parameters
     ----------
     what : NWBFile, path, or object of one of the types of this package
         What to show. A file given by its address stays open until the widget is closed (``close()``).
-    recording : Session, optional
-        What was recorded, restricted to the fit's neurons (`nwb.original.read_original`); views that need it say so.
+    recording : Session, path or bool
+        What was recorded, restricted to the fit's neurons (`nwb.original.read_original`), or the file that holds it;
+        True reads it from where the fit says. Needed where it is not in the file as it was fitted; the views say so.
     run : str, optional
         The run to show first; by default the latest.
 
@@ -110,8 +112,8 @@ def view(what: Any, *, recording: Session | None = None, run: str | None = None)
     Raises
     ------
     InputError
-        If ipywidgets or matplotlib is not installed, the file cannot be read or holds no run, or there is no view of
-        such an object.
+        If ipywidgets or matplotlib is not installed, the file cannot be read or holds no run, the recording is out of
+        reach, or there is no view of such an object.
     """
     from . import vis_spec
 
@@ -136,10 +138,26 @@ def view(what: Any, *, recording: Session | None = None, run: str | None = None)
             f"there is no view of a {type(what).__name__}",
             remedy=f"There are of an NWBFile, a path, and {', '.join(kind.__name__ for kind in vis_spec)}.",
         )
-    return vis_spec[kind](what, recording=recording)
+    return vis_spec[kind](what, recording=_recording(what, recording))
 
 
-def _view_file(nwbfile: NWBFile, recording: Session | None, run: str | None) -> Any:
+def _recording(node: Any, wanted: Session | str | os.PathLike[str] | bool) -> Session | None:
+    """Return the recording behind a fit or a part of one; see `view`."""
+    if isinstance(wanted, Session) or wanted is False:
+        return wanted or None
+    fit = fit_of(node) or node
+    result = read_result(fit.container_source, fit.name)
+    if wanted is not True:
+        return read_original(result, os.fspath(wanted))
+    try:
+        return read_original(result)
+    except InputError:
+        with suppress(InputError):  # the file may hold the recording and have been moved
+            return read_original(result, fit.container_source)
+        raise
+
+
+def _view_file(nwbfile: NWBFile, recording: Session | str | os.PathLike[str] | bool, run: str | None) -> Any:
     """Return a selector of the file's fits, the latest first, above the views of the chosen one."""
     w = require_ipywidgets()
     found = {name: fit for name, (_, fit) in fits(nwbfile).items()}
@@ -153,7 +171,7 @@ def _view_file(nwbfile: NWBFile, recording: Session | None, run: str | None) -> 
 
     def chosen(name: str) -> Any:
         if name not in shown:
-            shown[name] = view_fit(found[name], recording=recording)
+            shown[name] = view_fit(found[name], recording=_recording(found[name], recording))
         return shown[name]
 
     options = [(name if name in runs else f"{name} (no run: known wiring)", name) for name in names]
@@ -184,12 +202,13 @@ def _training_panel(node: Any) -> Any:
 
 
 def _summary(node: Any, population: Population | None) -> str:
-    color = "#444" if node.trustworthy is None else "#006644" if node.trustworthy else "#A33B00"
-    parts = [f"<h3>{html.escape(str(node.name))}</h3>"]
+    color = "#7F7F7F" if node.trustworthy is None else "#009E73" if node.trustworthy else "#D55E00"
+    parts = [f"{TAB_STYLE}<h3>{html.escape(str(node.name))}</h3>"]
     if node.description:
         parts.append(note(str(node.description)))
     if node.verdict:
-        parts.append(f'<p style="color: {color}; max-width: 60em"><b>{html.escape(str(node.verdict))}</b></p>')
+        verdict = f"<b>{html.escape(str(node.verdict))}</b>"
+        parts.append(f'<p style="border-left: 4px solid {color}; padding-left: .8em; max-width: 60em">{verdict}</p>')
     if population is not None:
         facts: list[tuple[str, Any]] = [
             ("neurons", len(population.neurons)),

@@ -5,6 +5,7 @@ Letters: n samples, N neurons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from ...session import Session
 from ..activity_plots import draw_components, draw_currents, draw_raster, draw_traces
 from ..activity_view import ComponentsView, CurrentsView, correlate_series, raster_view
 from ..compute import TraceView
-from .nodes import Matrix, Recorded, Series, fit_of, recorded_of
-from .panel import dropdown, panel, slider, tabs
+from .nodes import Matrix, Series, fit_of
+from .panel import advice, dropdown, panel, require_ipywidgets, slider, tabs
+from .recorded import Recorded, recorded_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 _WINDOWS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _COMPONENT_WINDOWS = (100, 200, 400, 600)
 _CURRENT_WINDOWS = (200, 400, 600, 1000)
-_MOST_NEURONS = 300  # whose currents are correlated
-_NOT_THERE = "the recorded activity is not in this file"
-_REMEDY = "Hand the recording to the view: recording=read_original(read_result(FILE))."
+_MOST_NEURONS = 200  # whose currents are correlated
+_NOT_THERE = (
+    "This file does not hold the recorded activity as it was fitted (spikes, for one, are counted in bins first)."
+)
 
 
 def view_forecast(node: Any, neurodata_vis_spec: Any = None, *, recording: Session | None = None, **_: Any) -> Any:
@@ -36,12 +39,8 @@ def view_forecast(node: Any, neurodata_vis_spec: Any = None, *, recording: Sessi
 
     Parameters
     ----------
-    node : ActivityForecast
-        Of an open file.
-    neurodata_vis_spec : optional
-        What NWB Widgets hands to every view; not used.
-    recording : Session, optional
-        What was recorded, restricted to the fit's neurons; needed only where the file does not hold it.
+    node, neurodata_vis_spec, recording
+        As of `view_fit`.
 
     Returns
     -------
@@ -103,7 +102,8 @@ def raster_panel(series: Series, recorded: Recorded | None, *, name: str = "pred
         return draw_raster(view, name=name)
 
     known = list(population.orders)
-    return panel({**_window(series, _WINDOWS, 1000), "order": dropdown("order by", known, known[0])}, draw)
+    controls = {**_window(series, _WINDOWS, 1000), "order": dropdown("order by", known, known[0])}
+    return panel(controls, draw, above=_to_compare(series, recorded) if name == "predicted" else "")
 
 
 def trace_panel(series: Series, recorded: Recorded | None) -> Any:
@@ -139,13 +139,14 @@ def trace_panel(series: Series, recorded: Recorded | None) -> Any:
             "count": dropdown("and the next best, in all", counts, counts[min(2, len(counts) - 1)]),
         },
         draw,
+        above=_to_compare(series, recorded),
     )
 
 
 def component_panel(series: Series, recorded: Recorded | None) -> Any:
     """Return the principal components of a window of recorded activity, and what the forecast makes of them."""
     if recorded is None:
-        raise InputError(_NOT_THERE, remedy=_REMEDY)
+        return require_ipywidgets().HTML(_to_compare(series, recorded))
 
     def draw(start: int, window: int) -> Figure:
         first, last = _bounds(series, start, window)
@@ -159,11 +160,11 @@ def component_panel(series: Series, recorded: Recorded | None) -> Any:
     return panel(_window(series, _COMPONENT_WINDOWS, 600), draw)
 
 
-def current_panel(series: Series, recorded: Recorded | None, matrices: dict[str, Matrix]) -> Any:
+def current_panel(series: Series, recorded: Recorded | None, matrices: Mapping[str, Matrix]) -> Any:
     """Return how input currents, calculated from recorded activity, go with it by delay (paper, figure 4)."""
     square = {title: matrix for title, matrix in matrices.items() if matrix.same}
     if recorded is None:
-        raise InputError(_NOT_THERE, remedy=_REMEDY)
+        return require_ipywidgets().HTML(_to_compare(series, recorded))
     rows: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}  # of the neurons shown, and shuffled
     period = float(np.median(np.diff(series.times[:1000]))) if series.n_samples > 1 else float("nan")
 
@@ -210,6 +211,15 @@ def stored_current_panel(series: Series, recording: Session | None = None) -> An
         return draw_currents(CurrentsView({"stored input currents": curve}, period, said, note))
 
     return panel(_window(series, _CURRENT_WINDOWS, 600), draw)
+
+
+def _to_compare(series: Series, recorded: Recorded | None) -> str:
+    """Return how to see the recorded activity beside the forecast, as HTML; nothing where it is there."""
+    if recorded is not None:
+        return ""
+    file = str(getattr(series.node, "container_source", None) or "FILE")
+    lines = "from ndx_synapsnet.show.widgets import view", f"view({file!r}, recording=True)"
+    return advice(f"{_NOT_THERE} To see it beside the forecast, let the view read the recording:", *lines)
 
 
 def _spread(n: int) -> NDArray[np.int64]:
