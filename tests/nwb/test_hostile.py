@@ -199,6 +199,11 @@ def test_metadata_steer_no_terminal_and_run_in_no_page(whole: Path, tmp_path: Pa
         require_harmless(found.output)
 
 
+def test_a_run_called_by_a_digit_that_is_no_number(whole: Path, tmp_path: Path) -> None:
+    path = damaged(whole, tmp_path, lambda file: file["processing/ecephys"].move("synapsnet", "²"), "dense")
+    assert read_everything(path, tmp_path) == []
+
+
 def test_what_looks_harmless_is_looked_at() -> None:
     for text in ("\x1b[2J", "a\u202eb", "\x07"):
         with pytest.raises(AssertionError, match="steers"):

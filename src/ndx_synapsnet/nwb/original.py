@@ -32,8 +32,8 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     InputError
         If the recording is out of reach, has changed in its archive, or does not hold the fit's neurons and samples.
     """
-    source = result.provenance.get("source", {})
-    config = from_mapping(ReadConfig, source.get("read_config", {}), where="the result's provenance")
+    source = result.provenance.get("source") or {}
+    config = from_mapping(ReadConfig, source.get("read_config") or {}, where="the result's provenance")
     files = source.get("files", []) if path is None else []
     records = files or [source]
     if path is None:

@@ -35,6 +35,8 @@ _RECORD: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("source", "remote", "digests"): dict,
     ("source", "series"): list,
     ("source", "series", "*"): dict,
+    ("source", "files"): list,
+    ("source", "files", "*"): dict,
     ("source", "notes"): list,
     ("source", "read_config"): dict,
     ("software",): dict,

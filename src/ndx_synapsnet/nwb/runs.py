@@ -21,7 +21,7 @@ def list_runs(nwbfile: NWBFile) -> list[str]:
 
     def age(name: str) -> tuple[float, list[Any]]:
         finished = parse_time(found[name].provenance.finished)
-        natural = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+        natural = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
         return (finished.timestamp() if finished else 0.0, natural)
 
     found = {name: fit for name, (_, fit) in fits(nwbfile).items() if fit.provenance is not None}

@@ -76,7 +76,9 @@ def dtype(file: h5py.File, targets: Targets, rng: Random) -> str:
     old = file[path]
     shape_ = old.shape or ()
     try:
-        put(file, path, data=np.asarray(old[()]).astype(kind), dtype=kind)
+        with np.errstate(all="ignore"):
+            values = np.asarray(old[()]).astype(kind)
+        put(file, path, data=values, dtype=kind)
     except (TypeError, ValueError, OSError):
         if path in file:
             put(file, path, shape=shape_, dtype=kind)
