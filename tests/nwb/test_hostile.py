@@ -35,6 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pynwb's own, a
 FIT = "/processing/ecephys/synapsnet"
 EVIL = "\x1b[2J\u202e[/red]<script>alert(1)</script>"
 NO_TEXT = np.array([b"\xff"] * 4, h5py.string_dtype())
+RECORDS = np.array([(1.0, "a")] * 4, [("a", "<f4"), ("b", h5py.string_dtype())])
 Damage = Callable[[h5py.File], None]
 
 
@@ -147,6 +148,7 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (region_of("effective"), "pynwb cannot read the file"),
         (replaced("provenance/activity_std", shape=(4,), dtype=h5py.ref_dtype), "activity_std holds object, expected"),
         (replaced("neurons/neuron_id", data=NO_TEXT), "neuron_id cannot be read .*UnicodeDecodeError"),
+        (replaced("neurons/source_path", data=RECORDS), "source_path holds"),
         (replaced("neurons/position", data=np.zeros((4, 3), "S3")), "position holds .S3, expected"),
         (replaced("forecast/timestamps", data=np.arange(30.0)[::-1]), "timestamps do not increase"),
         (replaced("forecast/control", data=np.full(30, -1, "i1")), "control reaches from -1 to -1"),

@@ -215,7 +215,8 @@ def _declared(data: Any, name: str, where: str, shape: Shape, limit: int | None)
         raise InputError(f"{name} holds {declared[0]} values, expected at most {limit}", where=where)
     if isinstance(data, h5py.Dataset):
         require_here(getattr(data, "dset", data), name, where=where)  # hdmf wraps those of text
-    return data, np.dtype(data.dtype)
+    # and those of several fields, whose type it tells in words of its own
+    return data, np.dtype(getattr(data, "dataset", data).dtype)
 
 
 def require_here(dataset: h5py.Dataset, name: str, *, where: str) -> None:
