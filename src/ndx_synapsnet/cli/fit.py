@@ -14,12 +14,16 @@ from .options import (
     SEED,
     GroupedCommand,
     exactly,
+    metadata_options,
     read_config,
     reading_options,
     recording_options,
     remote_options,
+    split_metadata,
     split_remote,
 )
+
+_OF_ONE = ("session_id", "session_start_time")  # no two recordings have these in common
 
 
 @click.command(cls=GroupedCommand)
@@ -50,6 +54,7 @@ from .options import (
 @click.option("--compress", is_flag=True, help="Compress the forecast: smaller, slower to write.")
 @click.option("--pictures", type=click.Path(path_type=Path), metavar="DIR", help="Also draw the pictures into DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+@metadata_options
 @recording_options
 @reading_options
 @remote_options
@@ -73,10 +78,14 @@ def fit(
     """Learn connectivity, embeddings and forecasts, and write them as NWB.
 
     A URI is a path, an address in an archive (DANDI:000021/sub-1/file.nwb), http(s):// or s3://; paths here and in
-    archives may be patterns. The paper's recordings go by name (allen-neuropixels/natural-scenes). The result goes into
-    a new file beside the recording, or for a remote one into the working directory, unless -o or --in-place says
-    otherwise. Several recordings are fitted together, with one decoder for all and one connectivity matrix each, unless
-    --each is given. Under torchrun the processes share them.
+    archives may be patterns. The paper's recordings go by name (allen-neuropixels/natural-scenes). Several recordings
+    are fitted together, with one decoder for all and one connectivity matrix each, unless --each is given. Under
+    torchrun the processes share them.
+
+    The result goes into a new file beside the recording, or for a remote one into the working directory, unless -o or
+    --in-place says otherwise. It is called sub-SUBJECT_ses-SESSION_desc-synapsnet.nwb, as DANDI wants it, where the
+    recording (of a remote one its name) says subject and session, else RECORDING_desc-synapsnet.nwb. In a dandiset it
+    goes into the subject's folder.
 
     \b
     Examples:
@@ -112,7 +121,12 @@ def fit(
         "keep": options.pop("store"),
     }
     config = load_config(recipe, file=config_file, overrides=overrides)
-    remote = split_remote(options)
+    remote, supplied = split_remote(options), split_metadata(options)
+    if in_place and supplied:
+        raise InputError(
+            "subject and session cannot be supplied for a recording that is written into: only a result is added to it",
+            remedy="Leave out --in-place, or --metadata and the options like it.",
+        )
     read_config(options, preset)  # whatever is wrong with it is told first
     with (
         processes(resolve_device(config.train.device)) as world,
@@ -127,11 +141,21 @@ def fit(
             if join:  # all files are opened to tell sessions apart
                 transfers.say("Looking which files are of one session ...")
             found = recordings(addresses, join=join)
+            if len(found) > 1 and (one := [name for name in _OF_ONE if name in supplied]):
+                raise InputError(
+                    f"{one[0]} is supplied for {len(found)} recordings at once",
+                    remedy="Fit them one by one, or leave it out.",
+                )
+            finished = resume and each
             targets = (
-                amended_files(found) if in_place else new_files(found, output, each=each, finished=resume and each)
+                amended_files(found)
+                if in_place
+                else new_files(found, output, supplied=supplied, each=each, finished=finished)
             )
             for target in targets:
-                if not (resume and each and target.exists()):
+                make_folder(target.parent)
+            for target in targets:
+                if not (finished and target.exists()):
                     require_target(target, in_place=in_place, name=name)
             if pictures is not None:
                 require_matplotlib()
@@ -154,6 +178,7 @@ def fit(
             beside=beside,
             checkpoints=checkpoints,
             in_place=in_place,
+            supplied=supplied,
             name=name,
             compress=compress,
             resume=resume,

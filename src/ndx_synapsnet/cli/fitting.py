@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..experiment import fit_held, sessions_held
 from ..nwb.prefetch import read_ahead, read_recording
 from ..nwb.results import write_result
+from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
 from ..show import tables
 from ..show.plots import save_pictures
 from .files import Recording, free, local, shown, stem
@@ -48,6 +49,8 @@ class Task:
     checkpoints: Sequence[Path]
     """Folders; of a joint fit one."""
     in_place: bool
+    supplied: Mapping[str, Any]
+    """What people say of subject and session where a recording does not."""
     name: str | None
     compress: bool
     resume: bool
@@ -81,12 +84,18 @@ class Task:
         in_place = self.in_place and not interrupted
         run = write_result(result, target, in_place=in_place, name=self.name, compress=self.compress)
         record = {"source": shown(self.recordings[j]), "file": str(run.path), "run": run.run, **summary(result)}
+        lacking = [] if in_place else lacks_for_dandi(result.provenance["source"])
+        record["missing_for_dandi"] = lacking
         items = [
             *(f"  note: {note}" for note in result.provenance["notes"]),
             tables.scores(result),
             result.verdict,
             f"Written: {run.path}, run {run.run}",
         ]
+        if lacking:
+            items.append(f"  note: for DANDI these are missing: {', '.join(lacking)}; give them by --metadata")
+        if not in_place:
+            items += [f"  note: DANDI will not take this: {odd}" for odd in odd_for_dandi(result.provenance["source"])]
         if self.pictures is not None:
             place = self.pictures if len(self.recordings) == 1 else self.pictures / Path(run.path).stem
             ids = {identity: row for row, identity in enumerate(session.neurons.id)}
@@ -175,7 +184,7 @@ def fit_each(task: Task, world: World) -> None:
         for j in todo:
             try:
                 with task.transfers.bar():
-                    session = next(sessions)
+                    session = with_supplied(next(sessions), task.supplied)
                 task.tell_read(j, session)
                 record = _fit_one(task, world, j, session)
                 del session  # its memory is wanted for the one after the next
@@ -253,7 +262,7 @@ def _read_all(task: Task, world: World, folder: Path) -> tuple[list[Session], bo
         with read_ahead(task.recordings, task.reading, ahead=ahead, parallel=True) as reading:
             for j in range(len(task.recordings)):
                 with task.transfers.bar():
-                    session = next(reading)
+                    session = with_supplied(next(reading), task.supplied)
                 task.tell_read(j, session)
                 size += memory.session_bytes(session)
                 if task.spill is None and not spilling and not memory.fits(size, share):
@@ -269,5 +278,6 @@ def _read_all(task: Task, world: World, folder: Path) -> tuple[list[Session], bo
                 if j not in held:
                     sessions[j] = memory.emptied(sessions[j])
                 elif spilling:
-                    sessions[j] = memory.spilled(read_recording(recording, task.reading), folder)
+                    again = with_supplied(read_recording(recording, task.reading), task.supplied)
+                    sessions[j] = memory.spilled(again, folder)
     return sessions, spilling
