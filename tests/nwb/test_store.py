@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import pytest
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries, validate
 
 from ndx_synapsnet.errors import InputError
-from ndx_synapsnet.nwb import store
+from ndx_synapsnet.nwb import replace, store
 from ndx_synapsnet.nwb.compare import _hdf5_differences, blocks, first_difference
 from ndx_synapsnet.nwb.locking import sole_writer
 from ndx_synapsnet.nwb.results import add_result, read_result, write_result
@@ -162,7 +163,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     real = getattr(store, step)
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
-        if step != "_replace":
+        if step != "replace":
             real(*args, **kwargs)
         raise KeyboardInterrupt
 
@@ -170,7 +171,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["_copy", "_modify", "put_back_attributes", "_require_valid", "first_difference", "_replace"]
+    "step", ["copy", "_modify", "put_back_attributes", "_require_valid", "first_difference", "replace"]
 )
 def test_interruption_at_any_step(hdf5_recording: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     interrupt(monkeypatch, step)
@@ -178,7 +179,7 @@ def test_interruption_at_any_step(hdf5_recording: Path, monkeypatch: pytest.Monk
         store.amend(hdf5_recording, add_series)
 
 
-@pytest.mark.parametrize("step", ["_modify", "_replace"])
+@pytest.mark.parametrize("step", ["_modify", "replace"])
 def test_interruption_with_zarr(zarr_recording: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     interrupt(monkeypatch, step)
     with Untouched(zarr_recording), pytest.raises(KeyboardInterrupt):
@@ -194,6 +195,7 @@ def test_zarr_is_put_back_if_the_swap_is_interrupted(zarr_recording: Path, monke
             raise KeyboardInterrupt
         real(source, target)
 
+    monkeypatch.setattr(replace, "exchange", lambda a, b: False)
     monkeypatch.setattr(os, "rename", rename)
     with Untouched(zarr_recording), pytest.raises(KeyboardInterrupt):
         store.amend(zarr_recording, add_series)
@@ -239,10 +241,10 @@ def test_hdf5_s_account_of_a_full_disk_is_left_out(hdf5_recording: Path, monkeyp
 
 def test_other_errors_of_the_disk_are_not_explained_away(hdf5_recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
-        raise OSError(errno.EIO, "a broken disk")
+        raise OSError(errno.EDEADLK, "strange")
 
-    monkeypatch.setattr(store, "_copy", fail)
-    with Untouched(hdf5_recording), pytest.raises(OSError, match="a broken disk"):
+    monkeypatch.setattr(store, "copy", fail)
+    with Untouched(hdf5_recording), pytest.raises(OSError, match="strange"):
         store.amend(hdf5_recording, add_series)
 
 
@@ -250,8 +252,8 @@ def test_too_little_room_is_noticed_beforehand(recording: Path, monkeypatch: pyt
     def touched(*_: Any) -> None:
         raise AssertionError("nothing should have been copied")
 
-    monkeypatch.setattr(store, "_copy", touched)
-    with Untouched(recording), pytest.raises(InputError, match=r"the disk is full .* MiB are needed"):
+    monkeypatch.setattr(store, "copy", touched)
+    with Untouched(recording), pytest.raises(InputError, match=r"the disk is full .* MiB are needed, .* are free"):
         store.amend(recording, add_series, room=2**60)
 
 
@@ -354,7 +356,7 @@ def test_change_by_another_program_meanwhile(hdf5_recording: Path) -> None:
 KILLED = """
     import sys, time
     from pathlib import Path
-    from ndx_synapsnet.nwb import store
+    from ndx_synapsnet.nwb import replace, store
     def wait(nwbfile):
         print("inside", flush=True)
         time.sleep(60)
@@ -384,6 +386,52 @@ def test_lock_is_gone_afterwards(tmp_path: Path) -> None:
     with sole_writer(path):
         assert [p.name for p in tmp_path.iterdir()] == [".file.lock"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_second_amend_waits_for_its_turn(hdf5_recording: Path) -> None:
+    with sole_writer(hdf5_recording), pytest.raises(InputError, match="another run is writing this file"):
+        store.amend(hdf5_recording, add_series, wait=0.01)
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sole_writer(hdf5_recording):
+            inside.set()
+            done.wait(0.3)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    inside.wait()
+    assert store.amend(hdf5_recording, add_series, wait=60) == "answer"
+    holder.join()
+
+
+# --- what it would take ----------------------------------------------------------------------------------------------
+
+
+def test_plan_of_an_amended_file(recording: Path) -> None:
+    with Untouched(recording):
+        found = store.plan(recording, added=1000)
+    assert (found.path, found.in_place, found.bytes_added, found.refusals) == (recording, True, 1000, ())
+    assert found.how in ("reflink", "copy")
+    size = sum(p.lstat().st_size for p in [recording, *recording.rglob("*")] if p.is_file())
+    assert found.bytes_needed == 1000 if found.how == "reflink" else 0.5 * size < found.bytes_needed - 1000
+    assert found.bytes_free > 2**20
+
+
+def test_plan_of_a_new_file(tmp_path: Path) -> None:
+    found = store.plan(tmp_path / "new.nwb", added=1000)
+    assert (found.in_place, found.bytes_needed, found.refusals) == (False, 1000, ())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_names_everything_in_the_way(hdf5_recording: Path, tmp_path: Path) -> None:
+    hdf5_recording.chmod(0o444)
+    found = store.plan(hdf5_recording, added=2**60)
+    assert len(found.refusals) == 2
+    assert "write-protected" in found.refusals[0]
+    assert "1,099,511,627,77" in found.refusals[1]  # MiB
+    (absent,) = store.plan(tmp_path / "absent" / "new.nwb", added=1).refusals
+    assert "no such folder" in absent
 
 
 # --- files that cannot be amended ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 BLOCK_BYTES = 2**25
 
 
-def first_difference(before: Path, after: Path) -> str | None:
+def first_difference(before: Path, after: Path, *, without: Collection[str] = ()) -> str | None:
     """Return where `after` first lacks or changes something of `before`, or None; additions are no difference.
 
     Compared are, in HDF5, every link, attribute and dataset (type, shape, content), and, in Zarr, every file of the
@@ -24,34 +24,40 @@ def first_difference(before: Path, after: Path) -> str | None:
     ----------
     before, after : Path
         Two HDF5 files, or two Zarr folders.
+    without : collection of str
+        Absolute paths of objects of `before` that are left out, with all in them.
     """
     if before.is_dir():
-        return _zarr_difference(before, after)
+        return _zarr_difference(before, after, without)
     with h5py.File(before, "r") as old, h5py.File(after, "r") as new:
-        return next(_hdf5_differences(old, new), None)
+        return next(_hdf5_differences(old, new, without), None)
 
 
-def paired_objects(old: h5py.File, new: h5py.File) -> Iterator[tuple[Any, Any]]:
-    """Yield every object of `old` once, with the one at the same place in `new`; None if there is none."""
+def paired_objects(old: h5py.File, new: h5py.File, without: Collection[str] = ()) -> Iterator[tuple[str, Any, Any]]:
+    """Yield every object of `old` once: its path, itself, and what is at the same place in `new`, None if nothing.
+
+    Those at the absolute paths `without`, and what is in them, are left out.
+    """
     seen = set()
-    waiting: list[tuple[Any, Any]] = [(old, new)]
+    waiting: list[tuple[str, Any, Any]] = [("", old, new)]
     while waiting:
-        a, b = waiting.pop()
+        path, a, b = waiting.pop()
         address = h5py.h5o.get_info(a.id).addr
         if address in seen:  # reached by another hard link already
             continue
         seen.add(address)
-        yield a, b
+        yield path or "/", a, b
         if isinstance(a, h5py.Group):
             inside = b if isinstance(b, h5py.Group) else {}
             for name in a:
-                if isinstance(a.get(name, getlink=True), h5py.HardLink):
-                    waiting.append((a[name], inside.get(name)))
+                place = f"{path}/{name}"
+                if place not in without and isinstance(a.get(name, getlink=True), h5py.HardLink):
+                    waiting.append((place, a[name], inside.get(name)))
 
 
-def _hdf5_differences(old: h5py.File, new: h5py.File) -> Iterator[str]:
+def _hdf5_differences(old: h5py.File, new: h5py.File, without: Collection[str] = ()) -> Iterator[str]:
     """Yield the differences between two files, object by object."""
-    for a, b in paired_objects(old, new):
+    for path, a, b in paired_objects(old, new, without):
         if b is None:  # said of the group that it was in
             continue
         if type(a) is not type(b):
@@ -62,6 +68,8 @@ def _hdf5_differences(old: h5py.File, new: h5py.File) -> Iterator[str]:
             yield from _dataset_differences(a, b)
         elif isinstance(a, h5py.Group):
             for name in a:
+                if f"{path.rstrip('/')}/{name}" in without:
+                    continue
                 links = [_link(group.get(name, getlink=True)) for group in (a, b)]
                 if links[0] != links[1]:
                     yield f"{a.name.rstrip('/')}/{name} is {'missing' if name not in b else 'another link'}"
@@ -173,12 +181,12 @@ def _target(reference: Any, file: h5py.File) -> tuple[Any, ...]:
     return (name, region.get_select_npoints(), region.get_select_bounds())
 
 
-def _zarr_difference(before: Path, after: Path) -> str | None:
+def _zarr_difference(before: Path, after: Path, without: Collection[str]) -> str | None:
     """Compare two stores file by file; attributes may have been added, consolidated metadata are made anew."""
     for old in sorted(path for path in before.rglob("*") if not path.is_dir()):
         place = old.relative_to(before)
         new = after / place
-        if place == Path(".zmetadata"):
+        if place == Path(".zmetadata") or any(Path(gone[1:]) in place.parents for gone in without):
             continue
         if not new.is_file():
             return f"{place} is missing"

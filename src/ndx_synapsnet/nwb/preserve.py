@@ -9,6 +9,7 @@ So the file keeps the schemas and the attributes it came with, and gains the sch
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,22 @@ def _write_missing(group: Any, catalog: Any, writer: Any) -> None:
         NamespaceToBuilderHelper.convert_namespace(catalog, name).export("namespace", writer=writer(place))
 
 
-def put_back_attributes(source: Path, copy: Path) -> None:
-    """Give objects of `copy` the attributes that they have in `source`, where these were changed; keep added ones."""
+def put_back_attributes(source: Path, copy: Path, *, without: Collection[str] = ()) -> None:
+    """Give objects of `copy` the attributes that they have in `source`, where these were changed; keep added ones.
+
+    Objects of `source` at the absolute paths `without` are gone from `copy`: what is there now is another one.
+    """
     if not source.is_dir():
         with h5py.File(source, "r") as old, h5py.File(copy, "r+") as new:
-            for a, b in paired_objects(old, new):
+            for _, a, b in paired_objects(old, new, without):
                 for name in changed_attributes(a, b) if b is not None else ():
                     b.attrs.create(name, a.attrs[name], dtype=a.attrs.get_id(name).dtype)
         return
     for old_file in source.rglob(".zattrs"):
-        new_file = copy / old_file.relative_to(source)
+        place = old_file.relative_to(source)
+        new_file = copy / place
+        if any(Path(gone[1:]) in place.parents for gone in without):
+            continue
         old_values, new_values = _read_json(old_file), _read_json(new_file)
         if any(new_values.get(name) != value for name, value in old_values.items()):
             new_file.write_text(json.dumps({**new_values, **old_values}, indent=4), encoding="utf-8")

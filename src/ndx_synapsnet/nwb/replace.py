@@ -1,0 +1,189 @@
+"""Putting a finished copy in a file's place, in one step that survives a crash; and tidying up after one that did not.
+
+Beside a file NAME there may lie, while it is written, ``.NAME.HEX.tmp.nwb`` or ``.tmp.zarr`` (the copy; once the swap
+is done, what it replaced) and ``.NAME.HEX.old.zarr`` (a folder moved aside, where two folders cannot be exchanged).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import glob
+import os
+import re
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from ..errors import InputError
+from .compare import first_difference
+from .layout import Format
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+#: What is said where two folders cannot be exchanged.
+_NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
+
+
+def temporary_name(path: Path, file_format: Format, *, kind: str = "tmp") -> Path:
+    """Return a new name in the folder of `path`: on the same disk, and external links in it stay right."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.{kind}{'.zarr' if file_format == 'zarr' else '.nwb'}")
+
+
+def _beside(path: Path, kind: str) -> list[Path]:
+    """Return what `temporary_name` has named, beside a file."""
+    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{32}}\.{kind}\.(nwb|zarr)")
+    return [p for p in path.parent.glob(f".{glob.escape(path.name)}.*") if pattern.fullmatch(p.name)]
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Return the folders that `replace` has moved aside and that are still there: their process was killed."""
+    return _beside(path, "old") if path.parent.is_dir() else []
+
+
+def recover(path: Path) -> None:
+    """Settle what a process left that was killed while it put a folder in another one's place; with its lock held.
+
+    The folder moved aside is put back if nothing is in its place, and removed if all that it holds is there.
+
+    Raises
+    ------
+    InputError
+        If something else is in its place.
+    """
+    for old in set_aside(path):
+        if not path.exists() and not path.is_symlink():
+            os.rename(old, path)
+            sync(path.parent)
+        elif path.is_dir() and first_difference(old, path) is None:
+            remove(old)
+        else:
+            raise InputError(
+                f"an earlier run was killed while it replaced it, and what it was then is in {old.name}",
+                where=str(path),
+                remedy=f"Keep the right one: remove {old}, or move it back in place of this one.",
+            )
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove copies that killed processes left beside a file; with its lock held, so that nobody is at work on them."""
+    for leftover in _beside(path, "tmp"):
+        remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def stamp(path: Path) -> tuple[object, ...]:
+    """Return what changes when somebody writes a file, or any file of a folder."""
+    places = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    return tuple((str(p), s.st_ino, s.st_size, s.st_mtime_ns) for p in places for s in [p.lstat()])
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep what was written to a file, or the entries of a folder."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(path: Path) -> None:
+    """Have the disk keep a file, or a folder with all in it, and raise the errors that it met in doing so.
+
+    A Zarr folder is thousands of files, each of which a disk takes milliseconds to confirm; so where the system can, it
+    is asked once for the whole file system (Linux, which since 5.8 tells of errors then).
+    """
+    if not path.is_dir():
+        sync(path)
+        return
+    if sys.platform == "linux" and (syncfs := getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+        finally:
+            os.close(descriptor)
+        return
+    for folder, _, files in os.walk(path):
+        for name in files:
+            if not os.path.islink(os.path.join(folder, name)):
+                sync(Path(folder, name))
+        sync(Path(folder))
+
+
+def replace(new: Path, path: Path) -> None:
+    """Put a file or folder in the place of another one, which is gone afterwards.
+
+    A file is replaced in one step. So is a folder where the system can exchange two (Linux, on most file systems);
+    elsewhere it is missing for an instant, and `recover` puts the old one back if that is where the process was killed.
+
+    Parameters
+    ----------
+    new, path : Path
+        Both in the same folder; `new` is on the disk already (`sync_all`).
+    """
+    if not path.is_dir():
+        os.replace(new, path)
+        sync(path.parent)
+        return
+    if exchange(new, path):
+        sync(path.parent)  # before anything of the old one goes
+        remove(new)
+        return
+    old = temporary_name(path, "zarr", kind="old")
+    try:
+        os.rename(path, old)
+        os.rename(new, path)
+    except BaseException:
+        if not path.exists() and old.exists():
+            os.rename(old, path)
+        raise
+    sync(path.parent)
+    os.rename(old, new)  # no longer what would be put back
+    remove(new)
+
+
+def exchange(a: Path, b: Path) -> bool:
+    """Have two files or folders change places in one step; False where the system cannot."""
+    if sys.platform != "linux":
+        return False
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(b))
+
+
+def require_same(path: Path, before: tuple[object, ...]) -> None:
+    """Raise if a file is no longer as it was when `stamp` was taken.
+
+    Raises
+    ------
+    InputError
+        If it, or any file of a folder, has been written, replaced or removed.
+    """
+    try:
+        same = stamp(path) == before
+    except FileNotFoundError:
+        same = False
+    if not same:
+        raise InputError(
+            "the file was changed by another program meanwhile",
+            where=str(path),
+            remedy="Its new content is kept and nothing was added; try again.",
+        )
