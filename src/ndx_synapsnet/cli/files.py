@@ -41,6 +41,11 @@ def local(uri: str) -> Path | None:
     return local_path(address.path) if isinstance(address, LocalAddress) else None
 
 
+def whole_of(recording: Recording) -> Path | None:
+    """Return the path of a recording that can be copied whole: None if it is elsewhere, or several files."""
+    return local(recording[0]) if len(recording) == 1 else None
+
+
 def shown(recording: Recording) -> str:
     """Return a recording's address as it may be shown: a query that may hold a secret is left out."""
     from ..nwb.sources import LocalAddress, address_of
@@ -115,7 +120,7 @@ def new_files(
     supplied: Mapping[str, Any] | None = None,
     each: bool = False,
     finished: bool = False,
-    suffix: str = ".nwb",
+    whole: bool = False,
 ) -> list[Path]:
     """Return a new file for each recording; no folder is made for it.
 
@@ -136,8 +141,8 @@ def new_files(
         Whether -o is a folder even for one.
     finished : bool
         Whether the files may exist: of an earlier run.
-    suffix : str
-        The ending of a file that -o does not name.
+    whole : bool
+        Whether they are to hold the recordings too, which keep their format.
 
     Raises
     ------
@@ -148,7 +153,7 @@ def new_files(
     folder = output if output is not None and (several or output.is_dir()) else None
     given = output if folder is None else None
     targets: list[Path] = []
-    for target in [given] if given is not None else _named(found, folder, supplied, suffix):
+    for target in [given] if given is not None else _named(found, folder, supplied, whole):
         if os.path.lexists(target) and not finished:
             raise InputError(
                 "is there already",
@@ -163,7 +168,7 @@ def new_files(
 
 
 def _named(
-    found: Sequence[Recording], folder: Path | None, supplied: Mapping[str, Any] | None, suffix: str
+    found: Sequence[Recording], folder: Path | None, supplied: Mapping[str, Any] | None, whole: bool
 ) -> list[Path]:
     """Return the path of each recording's result, in `folder` or where it goes by default."""
     from ..nwb.beside import DESCRIPTION, dandi_path_of, dandiset_root
@@ -172,18 +177,20 @@ def _named(
     places = homes(found)
     names: list[str] = []
     for recording, (_, name) in zip(found, places, strict=True):
-        path = None if local(recording[0]) is None else dandi_path_of(recording[0], supplied)
-        said = _ENTITIES.fullmatch(name)
-        short = "_".join(filter(None, said.groups())) if said else name
-        names.append(short if path is None else path.name.removesuffix(ending))
+        said = None if local(recording[0]) is None else dandi_path_of(recording[0], supplied)
+        match = _ENTITIES.fullmatch(name)
+        short = "_".join(filter(None, match.groups())) if match else name
+        names.append(short if said is None else said.name.removesuffix(ending))
     targets = []
-    for name, (home, whole) in zip(names, places, strict=True):
-        kept = name if names.count(name) == 1 else whole
+    for recording, name, (home, full) in zip(found, names, places, strict=True):
+        kept = name if names.count(name) == 1 else full
         place = folder or home
         root = dandiset_root(place)
         subject = kept.partition("_")[0]
         if root is not None and subject.startswith("sub-") and (folder is None or root == folder.absolute()):
             place = root / subject
+        path = local(recording[0])
+        suffix = ".nwb.zarr" if whole and path is not None and path.is_dir() else ".nwb"
         targets.append(place / f"{kept}_desc-{DESCRIPTION}{suffix}")
     return targets
 

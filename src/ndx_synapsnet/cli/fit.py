@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from .files import amended_files, make_folder, new_files, recordings, stem
+from .files import amended_files, make_folder, new_files, recordings, shown, stem, whole_of
 from .named import named
 from .options import (
     SEED,
@@ -30,6 +30,8 @@ _OF_ONE = ("session_id", "session_start_time")  # no two recordings have these i
 @click.argument("uris", nargs=-1, required=True, metavar="URI...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New file for the result; a folder for several.")
 @click.option("--in-place", is_flag=True, help="Write the result into the file itself (by way of a verified copy).")
+@click.option("--with-source", is_flag=True, help="Have the new file hold all of the recording too, as a copy.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, say what would be written, and stop.")
 @click.option("--each", is_flag=True, help="Fit every recording on its own; one that fails does not stop the others.")
 @click.option("--name", help="Name of the run in the file. [default: synapsnet, then synapsnet_2, ...]")
 @click.option("--recipe", default="default", show_default=True, help="Settings to start from: default, fast or paper.")
@@ -62,6 +64,8 @@ def fit(
     uris: tuple[str, ...],
     output: Path | None,
     in_place: bool,
+    with_source: bool,
+    dry_run: bool,
     each: bool,
     name: str | None,
     recipe: str,
@@ -90,6 +94,7 @@ def fit(
     \b
     Examples:
       ndx-synapsnet fit recording.nwb
+      ndx-synapsnet fit recording.nwb --species "Mus musculus" --age P90D --dry-run
       ndx-synapsnet fit recording.nwb --in-place --behavior running_speed --epoch spontaneous_presentations
       ndx-synapsnet fit mouse1.nwb mouse2.nwb -o results/ --identity-column cell_specimen_id
       ndx-synapsnet fit "DANDI:000728/sub-*/*_behavior+image+ophys.nwb" --each -o results/
@@ -99,7 +104,9 @@ def fit(
     from ..learn.distributed import processes
     from ..learn.train import resolve_device
     from ..nwb.results import require_target
+    from ..nwb.whole import require_whole
     from ..show.plots import require_matplotlib
+    from .dry_run import rehearse_all
     from .fitting import Task, fit_each, fit_together
     from .transfers import remote_reading
 
@@ -122,11 +129,13 @@ def fit(
     }
     config = load_config(recipe, file=config_file, overrides=overrides)
     remote, supplied = split_remote(options), split_metadata(options)
-    if in_place and supplied:
+    if (in_place or with_source) and supplied:
         raise InputError(
-            "subject and session cannot be supplied for a recording that is written into: only a result is added to it",
-            remedy="Leave out --in-place, or --metadata and the options like it.",
+            "subject and session are for a small file: to a recording, or a copy of one, only a result is added",
+            remedy="Leave out --metadata and the options like it, or --in-place and --with-source.",
         )
+    if in_place and with_source:
+        raise InputError("--with-source is for a new file", remedy="Leave it out, or --in-place.")
     read_config(options, preset)  # whatever is wrong with it is told first
     with (
         processes(resolve_device(config.train.device)) as world,
@@ -150,21 +159,27 @@ def fit(
             targets = (
                 amended_files(found)
                 if in_place
-                else new_files(found, output, supplied=supplied, each=each, finished=finished)
+                else new_files(found, output, supplied=supplied, each=each, finished=finished, whole=with_source)
             )
-            for target in targets:
+            if with_source:
+                for recording, target in zip(found, targets, strict=True):
+                    require_whole(whole_of(recording), target, where=shown(recording))
+            if dry_run and world.size > 1:
+                raise InputError("a dry run is one process", remedy="Start it without torchrun.")
+            for target in [] if dry_run else targets:
                 make_folder(target.parent)
             for target in targets:
-                if not (finished and target.exists()):
+                if not (finished and target.exists()) and target.parent.is_dir():
                     require_target(target, in_place=in_place, name=name)
             if pictures is not None:
                 require_matplotlib()
-                make_folder(pictures)
+                if not dry_run:
+                    make_folder(pictures)
             # where a result goes that may not yet go where it was asked for, and what a fit needs to go on
             beside = [path.with_name(f"{stem(path)}_desc-synapsnet.nwb") if in_place else path for path in targets]
             checkpoints = [path.with_name(f"{stem(path)}.checkpoint") for path in (beside if each else beside[:1])]
             for checkpoint in checkpoints:
-                if checkpoint.exists() and not resume:
+                if checkpoint.exists() and not resume and not dry_run:
                     raise InputError(
                         "an earlier fit was stopped here",
                         where=str(checkpoint),
@@ -178,6 +193,7 @@ def fit(
             beside=beside,
             checkpoints=checkpoints,
             in_place=in_place,
+            with_source=with_source,
             supplied=supplied,
             name=name,
             compress=compress,
@@ -188,7 +204,9 @@ def fit(
             quiet=as_json or world.rank > 0,
             transfers=transfers,
         )
-        if each:
+        if dry_run:
+            rehearse_all(task, each=each)
+        elif each:
             fit_each(task, world)
         else:
             fit_together(task, world)

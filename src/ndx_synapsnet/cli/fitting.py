@@ -20,9 +20,10 @@ from ..experiment import fit_held, sessions_held
 from ..nwb.prefetch import read_ahead, read_recording
 from ..nwb.results import write_result
 from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
+from ..nwb.whole import write_whole
 from ..show import tables
 from ..show.plots import save_pictures
-from .files import Recording, free, local, shown, stem
+from .files import Recording, free, local, shown, stem, whole_of
 from .output import print_json, summary
 from .transfers import Transfers
 
@@ -49,6 +50,8 @@ class Task:
     checkpoints: Sequence[Path]
     """Folders; of a joint fit one."""
     in_place: bool
+    with_source: bool
+    """Whether each new file is to hold all of its recording too."""
     supplied: Mapping[str, Any]
     """What people say of subject and session where a recording does not."""
     name: str | None
@@ -82,7 +85,11 @@ class Task:
         if interrupted:
             target = free(self.beside[j].with_name(f"{stem(self.beside[j])}-interrupted.nwb"))
         in_place = self.in_place and not interrupted
-        run = write_result(result, target, in_place=in_place, name=self.name, compress=self.compress)
+        whole = whole_of(self.recordings[j]) if self.with_source and not interrupted else None
+        if whole is not None:
+            run = write_whole(result, whole, target, name=self.name, compress=self.compress)
+        else:
+            run = write_result(result, target, in_place=in_place, name=self.name, compress=self.compress)
         record = {"source": shown(self.recordings[j]), "file": str(run.path), "run": run.run, **summary(result)}
         lacking = [] if in_place else lacks_for_dandi(result.provenance["source"])
         record["missing_for_dandi"] = lacking

@@ -53,6 +53,22 @@ def copy(source: Path, target: Path) -> None:
         _copy_access(Path(folder), target / Path(folder).relative_to(source))
 
 
+def copy_content(source: Path, target: Path) -> None:
+    """Copy a file or folder as a new one of whoever makes it, with that one's permissions and no attributes."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=False, copy_function=_copy_plain)
+        for folder, _, _ in os.walk(target):  # copytree gives folders the permissions of the source's
+            os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | stat.S_IRWXU)
+    else:
+        _copy_plain(str(source), str(target))
+
+
+def _copy_plain(source: str, target: str) -> None:
+    with open(source, "rb") as a, open(target, "xb") as b:
+        if not share_blocks(a.fileno(), b.fileno()):
+            shutil.copyfileobj(a, b, 2**22)
+
+
 def _copy_dated(source: str, target: str) -> None:
     _copy_file(Path(source), Path(target))
     _copy_access(Path(source), Path(target))

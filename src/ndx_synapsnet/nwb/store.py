@@ -24,7 +24,7 @@ from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ..errors import InputError
 from .compare import first_difference
-from .copying import copy, set_aside_room
+from .copying import copied_bytes, copy, copy_content, set_aside_room
 from .disk_errors import plain_errors
 from .layout import Format
 from .locking import no_hdf5_writer, sole_writer
@@ -52,6 +52,7 @@ __all__ = [
     "WritePlan",
     "amend",
     "create",
+    "derive",
     "format_of",
     "plan",
     "require_amendable",
@@ -165,6 +166,58 @@ def amend(
                 )
             require_same(source, before)
             replace(temporary, source)
+        finally:
+            delete(temporary)
+    return answer
+
+
+def derive(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], modify: Callable[[NWBFile], _T], *, room: int = 0
+) -> _T:
+    """Write a new file that holds everything of another one, and what `modify` adds; as safely as `create` and `amend`.
+
+    Parameters
+    ----------
+    source : path
+        An NWB file (HDF5), or an NWB-Zarr folder; it is only read, and may be write-protected.
+    path : path
+        The new file, of the same format. It belongs to who writes it.
+    modify : callable
+        As for `amend`.
+    room : int
+        Bytes that `modify` will add, rather too many.
+
+    Raises
+    ------
+    InputError
+        As `create` and `amend`, or if the formats differ. Nothing is left behind.
+    """
+    source, path = Path(source), Path(path)
+    file_format = require_new(path)
+    if file_format != ("zarr" if source.is_dir() else "hdf5"):
+        raise InputError(
+            f"all of a {'Zarr folder' if source.is_dir() else 'file in HDF5'} can be kept in that format only",
+            where=str(path),
+            remedy=f"End the name in {'.zarr' if source.is_dir() else '.nwb'}.",
+        )
+    with plain_errors(path), sole_writer(path), _quiet(source, file_format, 0):
+        remove_leftovers(path)
+        temporary = temporary_name(path, file_format)
+        before = stamp(source)
+        try:
+            _require_readable(source, file_format)
+            require_room(path, copied_bytes(source) + room)
+            copy_content(source, temporary)
+            answer = _modify(temporary, file_format, modify, source, (), room)
+            put_back_attributes(source, temporary)
+            sync_all(temporary)
+            _require_valid(temporary, file_format, source, where=path)
+            if (difference := first_difference(source, temporary)) is not None:
+                raise InputError(f"the new file would differ from its source: {difference}", where=str(path))
+            require_same(source, before)
+            require_free(path)
+            os.replace(temporary, path)
+            sync(path.parent)
         finally:
             delete(temporary)
     return answer
