@@ -32,6 +32,7 @@ from .learn.synapsnet import SynapsNet
 from .learn.train import Training, resolve_device, train
 from .learn.windows import Windows, with_history
 from .metrics import score_neurons
+from .nwb.run_digest import run_digest, session_digest
 from .session import TRANSFER, Connectivity, FitResult, Forecast, Scores, Session
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "judge",
     "load_config",
     "predict",
+    "run_digests",
     "sessions_held",
     "software_versions",
 ]
@@ -165,6 +167,7 @@ def fit_held(
         "best_epoch": training.best_epoch,
         "train_seconds": training.seconds,
         "sessions_in_run": [session.label for session in sessions],
+        "session_digests": [session_digest(session.provenance) for session in sessions],
         "behavior_inputs": list(model.behavior_names),
         "started": started.isoformat(),
     }
@@ -188,6 +191,28 @@ def sessions_held(sessions: Sequence[Session], config: ExperimentConfig, world: 
     config, _ = _shared_among(world, config, len(sessions))
     ranks = session_owners(sessions, config.windows, config.train.sessions_per_step, world)
     return [j for j, rank in enumerate(ranks) if rank == world.rank]
+
+
+def run_digests(sessions: Sequence[Session], config: ExperimentConfig, world: World | None = None) -> list[str | None]:
+    """Return what the runs that a fit of these sessions would give are recognised by (see `nwb.run_digest`).
+
+    Parameters
+    ----------
+    sessions, config, world
+        As for `fit_held`.
+
+    Returns
+    -------
+    list of str or None
+        One a session; None where its provenance does not say which recording it is.
+    """
+    if world is not None:
+        config, _ = _shared_among(world, config, len(sessions))
+    settings = _plain(asdict(config))
+    together = [str(session_digest(session.provenance)) for session in sessions]
+    return [
+        run_digest(settings, session.provenance, samples=session.n_samples, sessions=together) for session in sessions
+    ]
 
 
 def _shared_among(world: World, config: ExperimentConfig, n_sessions: int) -> tuple[ExperimentConfig, list[str]]:

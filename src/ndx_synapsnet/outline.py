@@ -52,6 +52,7 @@ def outline(sessions: Session | Sequence[Session], config: ExperimentConfig | No
 
 def _outline(session: Session, windows: Windows, model: SynapsNet, config: ExperimentConfig) -> FitResult:
     n = windows.n_neurons
+    score = np.zeros(n, np.float32)
     index = (
         windows.targets["test"].numpy()
         if config.keep == "test"
@@ -81,7 +82,7 @@ def _outline(session: Session, windows: Windows, model: SynapsNet, config: Exper
             split=windows.split[index],
             currents=values if with_currents else None,
         ),
-        scores={name: Scores(np.zeros(n), np.zeros(n)) for name in names},
+        scores={name: Scores(score, score) for name in names},
         training={name: np.zeros(config.train.epochs) for name in CURVE},
         weights=_weights(windows, model, config),
         verdict="",
@@ -100,10 +101,10 @@ def _connectivity(n: int, period: float, config: ExperimentConfig) -> dict[str, 
     if not config.model.use_connectivity:
         return {}
     zeros = np.zeros((n, n), np.float32)
-    tested = dict.fromkeys(("standard_error", "p_value", "q_value"), zeros) if config.model.drive else {}
     common: dict[str, Any] = {"weights": zeros, "description": "", "lag_seconds": period}
+    tested = dict.fromkeys(("standard_error", "p_value", "q_value"), zeros if config.model.drive else None)
     return {
-        "effective": Connectivity(method="synapsnet", **common, **tested),
+        "effective": Connectivity(method="synapsnet", **{**common, **tested}),
         "raw": Connectivity(method="synapsnet", **common),
         "ridge_var": Connectivity(method="ridge_var", **common),
     }

@@ -8,7 +8,24 @@ from typing import Any
 import click
 
 from ..errors import EndedElsewhereError, InputError
-from . import benchmark, cache, compare, convert, demo, export, fit, groups, inspect, plot, report, show, simulate
+from . import (
+    benchmark,
+    cache,
+    compare,
+    convert,
+    demo,
+    export,
+    fit,
+    groups,
+    inspect,
+    plot,
+    predict,
+    remove,
+    report,
+    show,
+    simulate,
+)
+from . import list as listing
 
 # Before torch is loaded: its idle threads should sleep. By default they spin, and a fit beside another busy program
 # then takes several times as long.
@@ -50,12 +67,15 @@ for verb in (
     demo.demo,
     inspect.inspect,
     fit.fit,
+    listing.list_,
     show.show,
     plot.plot,
     report.report,
     compare.compare,
     groups.groups,
     export.export,
+    predict.predict,
+    remove.remove,
     cache.cache,
     convert.convert,
     simulate.simulate,

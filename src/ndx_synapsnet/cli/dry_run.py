@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..experiment import run_digests
 from ..nwb.prefetch import read_ahead
 from ..nwb.rehearsal import Rehearsal, rehearse
 from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
@@ -17,6 +18,8 @@ from .transfers import size
 if TYPE_CHECKING:
     from ..session import FitResult, Session
     from .fitting import Task
+
+_WORTH_A_LINE = 1000  # bytes of a dataset
 
 
 def rehearse_all(task: Task, *, each: bool) -> None:
@@ -39,6 +42,7 @@ def rehearse_all(task: Task, *, each: bool) -> None:
     records: list[dict[str, Any]] = []
     sessions: list[Session] = []
     results: list[FitResult] = []
+    digests: list[str | None] = []
     with read_ahead(task.recordings, task.reading, ahead=0) as reading:
         for j in range(len(task.recordings)):
             with task.transfers.bar():
@@ -46,11 +50,22 @@ def rehearse_all(task: Task, *, each: bool) -> None:
             task.tell_read(j, session)
             if each:
                 results += outline(session, task.config)
+                digests += run_digests([session], task.config)
             else:
                 sessions.append(session)
-    for j, result in enumerate(results if each else outline(sessions, task.config)):
+    if not each:
+        results, digests = outline(sessions, task.config), run_digests(sessions, task.config)
+    for j, (result, digest) in enumerate(zip(results, digests, strict=True)):
         whole = whole_of(task.recordings[j]) if task.with_source else None
-        found = rehearse(result, task.targets[j], in_place=task.in_place, name=task.name, whole=whole)
+        found = rehearse(
+            result,
+            task.targets[j],
+            digest=digest,
+            in_place=task.in_place,
+            name=task.name,
+            replace=task.replace,
+            whole=whole,
+        )
         source = result.provenance["source"]
         lacking, odd = ([], []) if task.in_place else (lacks_for_dandi(source), odd_for_dandi(source))
         records.append(_record(shown(task.recordings[j]), found, lacking))
@@ -68,6 +83,7 @@ def _record(source: str, found: Rehearsal, lacking: Sequence[str]) -> dict[str, 
         "source": source,
         "file": str(plan.pop("path")),
         "run": found.run,
+        "replaced": found.replaced,
         "objects": [asdict(each) for each in found.objects],
         **plan,
         "missing_for_dandi": list(lacking),
@@ -83,11 +99,14 @@ def _lines(task: Task, found: Rehearsal, result: FitResult, lacking: Sequence[st
         how = "a new file with all of the recording"
     else:
         how = "a new file"
-    lines = [f"Would write: {plan.path}, run {found.run} ({how})"]
+    gone = ", in the place of an earlier one" if found.replaced else ""
+    lines = [f"Would write: {plan.path}, run {found.run}{gone} ({how})"]
     inside = f"processing/{result.modality}/{found.run}"
-    for item in found.objects:
+    large = [item for item in found.objects if item.bytes >= _WORTH_A_LINE]
+    for item in large:
         shape = " x ".join(map(str, item.shape)) or "1"
         lines.append(f"  {item.path.removeprefix(f'/{inside}/')}: {shape}, {item.dtype}, {size(item.bytes)}")
+    lines.append(f"  and {len(found.objects) - len(large)} smaller ones (--json lists them)")
     lines.append(
         f"About {size(plan.bytes_added)} ({plan.bytes_added} bytes) are added; {size(plan.bytes_needed)} must be free "
         f"while that is written, and {size(plan.bytes_free)} are."

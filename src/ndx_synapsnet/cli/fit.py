@@ -34,6 +34,7 @@ _OF_ONE = ("session_id", "session_start_time")  # no two recordings have these i
 @click.option("--dry-run", is_flag=True, help="Read and check everything, say what would be written, and stop.")
 @click.option("--each", is_flag=True, help="Fit every recording on its own; one that fails does not stop the others.")
 @click.option("--name", help="Name of the run in the file. [default: synapsnet, then synapsnet_2, ...]")
+@click.option("--replace", is_flag=True, help="Put the result in the place of the same run, or of that called --name.")
 @click.option("--recipe", default="default", show_default=True, help="Settings to start from: default, fast or paper.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file that changes the recipe.")
 @click.option("--decoder", help="gru, rnn, lstm or transformer.")
@@ -68,6 +69,7 @@ def fit(
     dry_run: bool,
     each: bool,
     name: str | None,
+    replace: bool,
     recipe: str,
     config_file: Path | None,
     preset: str | None,
@@ -110,6 +112,10 @@ def fit(
     from .fitting import Task, fit_each, fit_together
     from .transfers import remote_reading
 
+    if replace and each and resume:
+        raise InputError(
+            "which recordings were fitted anew already cannot be told", remedy="Leave out --resume or --replace."
+        )
     if in_place and each and resume:
         raise InputError(
             "which recordings hold their result already cannot be told",
@@ -134,8 +140,8 @@ def fit(
             "subject and session are for a small file: to a recording, or a copy of one, only a result is added",
             remedy="Leave out --metadata and the options like it, or --in-place and --with-source.",
         )
-    if in_place and with_source:
-        raise InputError("--with-source is for a new file", remedy="Leave it out, or --in-place.")
+    if with_source and (in_place or replace):
+        raise InputError("--with-source is for a new file", remedy="Leave it out, or --in-place and --replace.")
     read_config(options, preset)  # whatever is wrong with it is told first
     with (
         processes(resolve_device(config.train.device)) as world,
@@ -155,7 +161,7 @@ def fit(
                     f"{one[0]} is supplied for {len(found)} recordings at once",
                     remedy="Fit them one by one, or leave it out.",
                 )
-            finished = resume and each
+            finished = replace or (resume and each)
             targets = (
                 amended_files(found)
                 if in_place
@@ -169,8 +175,8 @@ def fit(
             for target in [] if dry_run else targets:
                 make_folder(target.parent)
             for target in targets:
-                if not (finished and target.exists()) and target.parent.is_dir():
-                    require_target(target, in_place=in_place, name=name)
+                if not (resume and each and target.exists()) and target.parent.is_dir():
+                    require_target(target, in_place=in_place, name=name, replace=replace)
             if pictures is not None:
                 require_matplotlib()
                 if not dry_run:
@@ -196,6 +202,7 @@ def fit(
             with_source=with_source,
             supplied=supplied,
             name=name,
+            replace=replace,
             compress=compress,
             resume=resume,
             spill=spill,

@@ -16,9 +16,9 @@ import click
 
 from .. import memory
 from ..errors import InputError
-from ..experiment import fit_held, sessions_held
+from ..experiment import fit_held, run_digests, sessions_held
 from ..nwb.prefetch import read_ahead, read_recording
-from ..nwb.results import write_result
+from ..nwb.results import require_new_run, write_result
 from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
 from ..nwb.whole import write_whole
 from ..show import tables
@@ -55,6 +55,7 @@ class Task:
     supplied: Mapping[str, Any]
     """What people say of subject and session where a recording does not."""
     name: str | None
+    replace: bool
     compress: bool
     resume: bool
     spill: bool | None
@@ -79,6 +80,14 @@ class Task:
         notes = [f"  note: {note}" for note in session.provenance["notes"]]
         self.tell(f"{shown(self.recordings[j])}: {session!r}", *([] if line is None else [line]), *notes)
 
+    def require_new(self, j: int, digest: str | None) -> None:
+        """Raise if the same run is there already; nothing was learned yet."""
+        whole = whole_of(self.recordings[j]) if self.with_source else None
+        if whole is not None:
+            require_new_run(whole, digest, in_place=True, name=self.name)
+            return
+        require_new_run(self.targets[j], digest, in_place=self.in_place, name=self.name, replace=self.replace)
+
     def write(self, j: int, result: FitResult, session: Session) -> tuple[dict[str, Any], list[Any]]:
         """Write a result; return what programs and what people want to know of it."""
         interrupted, target = bool(result.provenance["interrupted"]), self.targets[j]
@@ -89,7 +98,10 @@ class Task:
         if whole is not None:
             run = write_whole(result, whole, target, name=self.name, compress=self.compress)
         else:
-            run = write_result(result, target, in_place=in_place, name=self.name, compress=self.compress)
+            replace = self.replace and not interrupted
+            run = write_result(
+                result, target, in_place=in_place, name=self.name, compress=self.compress, replace=replace
+            )
         record = {"source": shown(self.recordings[j]), "file": str(run.path), "run": run.run, **summary(result)}
         lacking = [] if in_place else lacks_for_dandi(result.provenance["source"])
         record["missing_for_dandi"] = lacking
@@ -97,7 +109,7 @@ class Task:
             *(f"  note: {note}" for note in result.provenance["notes"]),
             tables.scores(result),
             result.verdict,
-            f"Written: {run.path}, run {run.run}",
+            f"Written: {run.path}, run {run.run}{', in the place of an earlier one' if run.replaced else ''}",
         ]
         if lacking:
             items.append(f"  note: for DANDI these are missing: {', '.join(lacking)}; give them by --metadata")
@@ -132,6 +144,9 @@ def fit_together(task: Task, world: World) -> None:
     folder, (checkpoint,) = task.spill_folder(0, world.rank), task.checkpoints
     try:
         sessions, spilling = _read_all(task, world, folder)
+        with world.agreeing():
+            for j, digest in enumerate(run_digests(sessions, task.config, world)):
+                task.require_new(j, digest)
         fitting = fit_held(
             sessions,
             task.config,
@@ -181,7 +196,7 @@ def fit_each(task: Task, world: World) -> None:
     SystemExit
         2 if one failed; 130 if interrupted.
     """
-    todo = [j for j, target in enumerate(task.targets) if task.in_place or not target.exists()]
+    todo = [j for j, target in enumerate(task.targets) if task.in_place or task.replace or not target.exists()]
     for target in (target for j, target in enumerate(task.targets) if j not in todo):
         task.tell(f"{target} is there already")
     runs: list[dict[str, Any]] = []
@@ -225,6 +240,8 @@ def fit_each(task: Task, world: World) -> None:
 
 def _fit_one(task: Task, world: World, j: int, session: Session) -> dict[str, Any]:
     """Fit and write one recording; return what programs want to know of it."""
+    (digest,) = run_digests([session], task.config)
+    task.require_new(j, digest)
     folder = task.spill_folder(j)
     # the session has taken its own part already
     room = memory.available_memory() + session.activity.nbytes

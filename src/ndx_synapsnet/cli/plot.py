@@ -53,15 +53,12 @@ def find_recording(result: FitResult, file: str, source: str | None) -> Session 
 
     Without `source` it is looked for where the result says, then in the result's own file, which may have been moved.
     """
-    from ..nwb.original import read_original
+    from ..nwb.original import find_original
 
-    if source is not None:
-        return read_original(result, source)
     try:
-        return read_original(result)
+        return find_original(result, file, source)
     except InputError as error:
-        try:
-            return read_original(result, file)
-        except InputError:
-            click.echo(f"Drawn without the recording: {error}", err=True)
-            return None
+        if source is not None:
+            raise
+        click.echo(f"Drawn without the recording: {error}", err=True)
+        return None

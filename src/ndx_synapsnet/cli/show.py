@@ -21,10 +21,13 @@ def show(file: str, run: str | None, edges: int, as_json: bool) -> None:
     """
     from ..nwb.results import list_runs, result_of
     from ..nwb.sources import open_source
+    from ..nwb.versions import version_note
     from ..show import tables
 
     found = []
     with open_source(file) as opened:
+        if (note := version_note(opened.nwbfile)) is not None:
+            click.echo(f"note: {note}", err=True)
         # a name that is not there, or a file without runs, is for `result_of` to tell
         names: list[str | None] = [run] if run else [*list_runs(opened.nwbfile)]
         for name in names or [None]:

@@ -112,3 +112,8 @@ def processing_module(nwbfile: NWBFile, name: Modality | str) -> Any:
     if name in nwbfile.processing:
         return nwbfile.processing[name]
     return nwbfile.create_processing_module(name=name, description=_MODULES[name])
+
+
+def is_made_here(module: Any) -> bool:
+    """Return whether a processing module says of itself what `processing_module` writes into one that it makes."""
+    return bool(module.description == _MODULES.get(module.name))

@@ -61,6 +61,34 @@ def read_original(result: FitResult, path: Path | str | None = None) -> Session:
     return session.select(np.array([place[name] for name in result.neurons.id]))
 
 
+def find_original(result: FitResult, file: Path | str, source: Path | str | None = None) -> Session:
+    """Read the recording behind a result again: `source`, or where the result says, or in the result's own file.
+
+    Parameters
+    ----------
+    result : FitResult
+        The fit.
+    file : Path or str
+        The file that the result is in; it may hold the recording, and have been moved.
+    source : Path or str, optional
+        The recording, if it is neither there nor where the result says.
+
+    Raises
+    ------
+    InputError
+        As `read_original`; if it is in none of these places, about the one that the result names.
+    """
+    if source is not None:
+        return read_original(result, source)
+    try:
+        return read_original(result)
+    except InputError as error:
+        try:
+            return read_original(result, file)
+        except InputError:
+            raise error from None
+
+
 def _require_ours(record: Mapping[str, Any]) -> None:
     """Refuse to ask a server only because a result names it; archives that are known are another matter."""
     from .sources import LocalAddress, address_of

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,8 +17,8 @@ from ..session import FitResult
 from . import store
 from .copying import copied_bytes
 from .metadata import new_nwbfile
-from .results import DEFAULT_NAME, add_result
-from .runs import free_name
+from .results import DEFAULT_NAME, add_result, size_of
+from .runs import free_name, run_to_replace
 from .sources import open_source
 
 
@@ -38,6 +39,8 @@ class Rehearsal:
 
     run: str
     """Name that the run would have."""
+    replaced: bool
+    """Whether one that is there would go."""
     objects: tuple[PlannedObject, ...]
     """What it consists of."""
     plan: store.WritePlan
@@ -48,8 +51,10 @@ def rehearse(
     result: FitResult,
     path: Path,
     *,
+    digest: str | None = None,
     in_place: bool = False,
     name: str | None = None,
+    replace: bool = False,
     whole: Path | None = None,
 ) -> Rehearsal:
     """Return what `results.write_result` would do. Nothing is written, nor is any folder made.
@@ -62,35 +67,39 @@ def rehearse(
         One of the right shapes (see `outline`).
     path : Path
         The file.
-    in_place : bool
-        Whether the result is to be added to it.
-    name : str, optional
-        Name asked for the run.
+    digest : str, optional
+        What the run will be recognised by; see `experiment.run_digests`.
+    in_place, name, replace
+        As for `results.write_result`.
     whole : Path, optional
         The recording, if all that it holds is to be in the new file too.
 
     Raises
     ------
     InputError
-        If the name is taken, or the file to add it to cannot be read.
+        If the name is taken or the same run is there, and not to be replaced; if the file cannot be read.
     """
-    run = name
-    if in_place or whole is not None:
+    old = None
+    if in_place or whole is not None or (replace and path.exists()):
         with open_source(whole or path) as opened:
-            run = free_name(opened.nwbfile, name, default=DEFAULT_NAME)
+            old = run_to_replace(opened.nwbfile, digest, name=name, replace=replace)
+            name = old or free_name(opened.nwbfile, name, default=DEFAULT_NAME)
     source: Mapping[str, Any] = result.provenance.get("source") or {}
 
     def empty() -> NWBFile:
         return new_nwbfile(source, description="A rehearsal.")
 
     nwbfile = empty()
-    run = add_result(nwbfile, result, name=run)
+    run = add_result(nwbfile, result, name=name)
     with _written(nwbfile) as file, _written(empty()) as bare:
         objects = tuple(_planned(file[f"processing/{result.modality}/{run}"]))
         size = file.id.get_filesize()
-        if in_place or whole is not None:  # schemas, subject and session are there already
+        if path.exists() or whole is not None:  # schemas, subject and session are there already
             size -= bare.id.get_filesize()
-    return Rehearsal(run, objects, _plan(path, size + (0 if whole is None else copied_bytes(whole))))
+    copied = 0 if whole is None else copied_bytes(whole)
+    # writing asks for rather too much room, so as not to be caught out
+    plan = dataclasses.replace(_plan(path, size_of(result) + copied), bytes_added=size + copied)
+    return Rehearsal(run, old is not None, objects, plan)
 
 
 @contextmanager
@@ -109,7 +118,8 @@ def _planned(group: h5py.Group) -> Iterator[PlannedObject]:
         if isinstance(item, h5py.Group):
             yield from _planned(item)
         elif isinstance(item, h5py.Dataset):
-            yield PlannedObject(item.name, tuple(item.shape), str(item.dtype), int(item.size * item.dtype.itemsize))
+            kind = "text" if h5py.check_string_dtype(item.dtype) else str(item.dtype)
+            yield PlannedObject(item.name, tuple(item.shape), kind, int(item.size * item.dtype.itemsize))
 
 
 def _plan(path: Path, added: int) -> store.WritePlan:
@@ -117,4 +127,4 @@ def _plan(path: Path, added: int) -> store.WritePlan:
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    return replace(store.plan(folder / path.name, added=added), path=path)
+    return dataclasses.replace(store.plan(folder / path.name, added=added), path=path)

@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pynwb import NWBFile, TimeSeries
 
 from ..errors import InputError
 from ..session import Connectivity, FitResult, Modality, Neurons
 from . import store
-from .forecasts import build_currents, build_forecast, read_forecast
+from .forecasts import build_currents, build_forecast
 from .layout import Layout
-from .matrices import GROUND_TRUTH, build_matrix, read_matrix
+from .matrices import GROUND_TRUTH, build_matrix
 from .metadata import new_nwbfile, processing_module
-from .neuron_table import build_neuron_table, read_embeddings, read_neurons, read_scores
-from .provenance import build_provenance, read_provenance
-from .runs import fits, free_name, list_runs, require_name
+from .neuron_table import build_neuron_table
+from .provenance import build_provenance
+from .replace import require_same, stamp
+from .result_reading import matrix_name, read_result, read_true_connectivity, result_of
+from .run_digest import recorded_digest
+from .runs import free_name, list_runs, require_name, run_path, run_to_replace
 from .sources import open_source
-from .types import FunctionalConnectivity, SynapsNetFit
+from .types import SynapsNetFit
+from .versions import require_known_version
 
 __all__ = [
     "WrittenRun",
@@ -32,15 +35,13 @@ __all__ = [
     "list_runs",
     "read_result",
     "read_true_connectivity",
+    "require_new_run",
     "require_target",
     "result_of",
     "write_result",
 ]
 
 DEFAULT_NAME = "synapsnet"
-#: Names inside a fit that a matrix may not have; one that would is prefixed.
-_PARTS = {"neurons", "provenance", "forecast", "input_currents"}
-_PREFIX = "connectivity_"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class WrittenRun:
     """The file."""
     run: str
     """Name of the run in it."""
+    replaced: bool = False
+    """Whether it took the place of an earlier run."""
 
 
 def write_result(
@@ -60,6 +63,7 @@ def write_result(
     in_place: bool = False,
     name: str | None = None,
     compress: bool = False,
+    replace: bool = False,
 ) -> WrittenRun:
     """Write a result into a new small file, or into the file it was learned from.
 
@@ -76,6 +80,10 @@ def write_result(
         Name of the run; by default ``synapsnet``, or ``synapsnet_2`` and so on where that is taken.
     compress : bool
         Whether to compress (HDF5).
+    replace : bool
+        Whether the result may take the place of a run in the file: of that called `name`, or without a name of that
+        of the same settings on the same recording. The old run goes and the new one comes in one step. Without
+        `in_place`, `path` may then be a file that holds this run.
 
     Returns
     -------
@@ -85,14 +93,25 @@ def write_result(
     Raises
     ------
     InputError
-        If a new file's path is taken, an existing one cannot be amended, or the name is taken.
+        If a new file's path is taken, an existing one cannot be amended, the name is taken, or the same run is there
+        already (see `run_digest`).
     """
     path = Path(path)
-    if in_place:
-        run = store.amend(
-            path, lambda nwbfile: add_result(nwbfile, result, name=name, compress=compress), room=size_of(result)
-        )
-        return WrittenRun(path, run)
+    digest = digest_of(result)
+    if in_place or (replace and path.exists()):
+        target = store.require_amendable(path)
+        planned = stamp(target)
+        old = _run_to_replace(path, digest, name=name, replace=replace, required=not in_place)
+        called = name if old is None else old.name
+
+        def modify(nwbfile: NWBFile) -> str:
+            if old is not None:
+                require_same(target, planned)  # the run that goes is the one that was looked at
+            run_to_replace(nwbfile, digest, name=called, replace=False)
+            return add_result(nwbfile, result, name=called, compress=compress)
+
+        run = store.amend(path, modify, remove=() if old is None else (old.path,), room=size_of(result))
+        return WrittenRun(path, run, replaced=old is not None)
     source = result.provenance.get("source") or {}
     nwbfile = new_nwbfile(source, description="Results of a model of population activity.")
     run = add_result(nwbfile, result, name=name, layout=Layout(store.format_of(path), compress))
@@ -100,32 +119,92 @@ def write_result(
     return WrittenRun(path, run)
 
 
-def require_target(path: str | os.PathLike[str], *, in_place: bool = False, name: str | None = None) -> None:
+def require_target(
+    path: str | os.PathLike[str], *, in_place: bool = False, name: str | None = None, replace: bool = False
+) -> None:
     """Raise now what would keep `write_result` from writing later, when a long fit is done.
 
     Parameters
     ----------
-    path, in_place, name
+    path, in_place, name, replace
         As for `write_result`.
 
     Raises
     ------
     InputError
-        As `write_result`, as far as it can be told before there is a result.
+        As `write_result`, as far as it can be told before the recording is read.
     """
     path = Path(path)
     if name is not None:
         require_name(name)
-    if not in_place:
+    if not in_place and not (replace and path.exists()):
         store.require_new(path)
         return
     store.require_amendable(path)
     if name is not None:
-        with open_source(path) as opened:
-            try:
-                free_name(opened.nwbfile, name, default=DEFAULT_NAME)
-            except InputError as error:
-                raise InputError(error.what, where=opened.uri, remedy=error.remedy) from error
+        _run_to_replace(path, None, name=name, replace=replace, required=not in_place)
+
+
+def require_new_run(
+    path: str | os.PathLike[str],
+    digest: str | None,
+    *,
+    in_place: bool = False,
+    name: str | None = None,
+    replace: bool = False,
+) -> None:
+    """Raise before a fit is begun if the file holds the same run, or with `replace` not the one to replace.
+
+    Parameters
+    ----------
+    path, in_place, name, replace
+        As for `write_result`.
+    digest : str or None
+        What the run will be recognised by; see `experiment.run_digests`.
+
+    Raises
+    ------
+    InputError
+        As `write_result`.
+    """
+    path = Path(path)
+    if in_place or (replace and path.exists()):
+        _run_to_replace(path, digest, name=name, replace=replace, required=not in_place)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A run of a file."""
+
+    name: str
+    path: str
+
+
+def _run_to_replace(
+    path: Path, digest: str | None, *, name: str | None, replace: bool, required: bool
+) -> _Place | None:
+    """Return the run of a file that a new one takes the place of, if any; with `required` there has to be one."""
+    with open_source(path) as opened:
+        require_known_version(opened.nwbfile, where=opened.uri)
+        try:
+            run = run_to_replace(opened.nwbfile, digest, name=name, replace=replace)
+        except InputError as error:
+            raise InputError(error.what, where=opened.uri, remedy=error.remedy) from error
+        if run is not None:
+            return _Place(run, run_path(opened.nwbfile, run))
+        if required:
+            raise InputError(
+                "the file is there already, and holds no run to be replaced"
+                + (f" that is called {name!r}" if name else ": none is of these settings on this recording"),
+                where=opened.uri,
+                remedy="Choose another path, or write into this file (--in-place).",
+            )
+    return None
+
+
+def digest_of(result: FitResult) -> str | None:
+    """Return what a result is recognised by; None if that is not known."""
+    return recorded_digest(result.config, result.provenance, samples=len(result.split))
 
 
 def size_of(result: FitResult) -> int:
@@ -140,54 +219,6 @@ def size_of(result: FitResult) -> int:
 
     arrays = total(result)
     return arrays + arrays // 8 + 2**22  # the last chunks are not full, and schemas and names take room too
-
-
-def read_result(path: str | os.PathLike[str], run: str | None = None) -> FitResult:
-    """Read a result back, equal to the one written.
-
-    Parameters
-    ----------
-    path : path or str
-        A file that holds at least one run.
-    run : str, optional
-        Name of the run; by default the latest.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, holds no run or none of that name, or the run is damaged.
-    """
-    with open_source(path) as opened:
-        return result_of(opened.nwbfile, run, where=opened.uri)
-
-
-def result_of(nwbfile: NWBFile, run: str | None = None, *, where: str = "NWB file") -> FitResult:
-    """Read a result from an open file, as `read_result`.
-
-    Parameters
-    ----------
-    nwbfile : NWBFile
-        The open file.
-    run : str, optional
-        Name of the run; by default the latest.
-    where : str
-        The file, for messages.
-
-    Raises
-    ------
-    InputError
-        As `read_result`.
-    """
-    runs = list_runs(nwbfile)
-    if not runs:
-        raise InputError(
-            "the file holds no fit", where=where, remedy="Fit it first, or name the file that the fit was written to."
-        )
-    chosen = runs[-1] if run is None else run
-    if chosen not in runs:
-        raise InputError(f"there is no run {chosen!r}", where=where, remedy=f"Its runs: {', '.join(runs)}.")
-    modality, fit = fits(nwbfile)[chosen]
-    return _read_fit(fit, modality, where=f"{where}: /processing/{modality}/{chosen}")
 
 
 def add_result(
@@ -244,7 +275,7 @@ def add_result(
         neurons=table,
         provenance=build_provenance(result, layout),
         functional_connectivitys=[
-            build_matrix(_matrix_name(key), matrix, table, layout, raw=key == "raw")
+            build_matrix(matrix_name(key), matrix, table, layout, raw=key == "raw")
             for key, matrix in result.connectivity.items()
         ],
         activity_forecasts=[forecast],
@@ -255,15 +286,6 @@ def add_result(
     return run
 
 
-def _matrix_name(key: str) -> str:
-    return _PREFIX + key if key in _PARTS or key.startswith(_PREFIX) else key
-
-
-def key_of(name: str) -> str:
-    """Return the name in `FitResult.connectivity` of the matrix that is called `name` in a file."""
-    return name.removeprefix(_PREFIX)
-
-
 def _observed(nwbfile: NWBFile, result: FitResult) -> TimeSeries | None:
     """Return the series that the activity was read from, if it is exactly one and lies in this file."""
     series = (result.provenance.get("source") or {}).get("series") or []
@@ -271,36 +293,6 @@ def _observed(nwbfile: NWBFile, result: FitResult) -> TimeSeries | None:
         return None
     found = nwbfile.objects.get(str(series[0].get("object_id")))
     return found if isinstance(found, TimeSeries) else None
-
-
-def _read_fit(fit: SynapsNetFit, modality: Modality, *, where: str) -> FitResult:
-    """Return the result that a container holds."""
-    if fit.neurons is None:
-        raise InputError("the fit has no neuron table", where=where)
-    neurons = read_neurons(fit.neurons, where=f"{where}/neurons")
-    n = len(neurons)
-    circumstances = read_provenance(fit.provenance, n_neurons=n, where=f"{where}/provenance")
-    try:
-        return FitResult(
-            run_id=str(fit.run_id or ""),
-            model=str(fit.model or ""),
-            neurons=neurons,
-            modality=modality,
-            embeddings=read_embeddings(fit.neurons),
-            connectivity={
-                key_of(name): read_matrix(node, n, where=f"{where}/{name}")
-                for name, node in fit.functional_connectivitys.items()
-            },
-            forecast=read_forecast(fit, n, where=where),
-            scores=read_scores(fit.neurons, where=f"{where}/neurons"),
-            verdict=str(fit.verdict or ""),
-            trustworthy=bool(fit.trustworthy),
-            **vars(circumstances),
-        )
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(str(error), where=where) from error
 
 
 def add_true_connectivity(
@@ -343,30 +335,3 @@ def add_true_connectivity(
         functional_connectivitys=[matrix],
     )
     processing_module(nwbfile, modality).add(fit)
-
-
-def read_true_connectivity(source: NWBFile | str | os.PathLike[str]) -> tuple[NDArray[np.str_], Connectivity] | None:
-    """Return the known wiring of a file: the neurons' ids (N,) and the matrix; None if it holds none.
-
-    Parameters
-    ----------
-    source : NWBFile or path
-        An open file, or the path of one.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or the wiring in it is damaged.
-    """
-    if not isinstance(source, NWBFile):
-        with open_source(source) as opened:
-            return read_true_connectivity(opened.nwbfile)
-    for name, (modality, fit) in fits(source).items():
-        for matrix in fit.functional_connectivitys.values():
-            if isinstance(matrix, FunctionalConnectivity) and matrix.method == GROUND_TRUTH:
-                where = f"/processing/{modality}/{name}"
-                if fit.neurons is None:
-                    raise InputError("the known wiring has no neuron table", where=where)
-                neurons = read_neurons(fit.neurons, where=f"{where}/neurons")
-                return neurons.id, read_matrix(matrix, len(neurons), where=f"{where}/{matrix.name}")
-    return None

@@ -10,6 +10,7 @@ from pynwb import NWBFile
 from ..errors import InputError
 from ..session import Modality
 from .metadata import parse_time
+from .run_digest import stored_digest
 from .types import SynapsNetFit
 
 MODULES: tuple[Modality, ...] = ("ecephys", "ophys")
@@ -50,6 +51,67 @@ def require_name(name: str) -> None:
         raise InputError(f"a run cannot be called {name!r}", remedy="Choose a name without '/' and ':'.")
 
 
+def run_path(nwbfile: NWBFile, name: str) -> str:
+    """Return the path of a run inside its file."""
+    return f"processing/{fits(nwbfile)[name][0]}/{name}"
+
+
+def digests(nwbfile: NWBFile) -> dict[str, str | None]:
+    """Return for every run what it is recognised by (see `run_digest`), the latest run last."""
+    found = fits(nwbfile)
+    return {name: stored_digest(found[name][1].provenance) for name in list_runs(nwbfile)}
+
+
+def run_to_replace(nwbfile: NWBFile, digest: str | None, *, name: str | None, replace: bool) -> str | None:
+    """Return the name of the run that a new one takes the place of; None if it is one more.
+
+    Parameters
+    ----------
+    nwbfile : NWBFile
+        The open file.
+    digest : str or None
+        What the new run is recognised by, if that is known.
+    name : str or None
+        The name asked for.
+    replace : bool
+        Whether a run may be replaced: that called `name`, or without a name the latest of the same digest.
+
+    Raises
+    ------
+    InputError
+        If the name is taken or the same run is there, and none is to be replaced; if what has the name is no run.
+    """
+    runs = digests(nwbfile)
+    same = [run for run, of in runs.items() if digest is not None and of == digest]
+    if name is not None:
+        require_name(name)
+        if name in _taken(nwbfile):
+            if not replace:
+                raise InputError(
+                    f"the file has something called {name!r} already",
+                    remedy="Choose another name, leave it out to have a free one chosen"
+                    + (", or replace that run by --replace (in Python: replace=True)." if name in runs else "."),
+                )
+            if name not in runs:
+                raise InputError(f"{name!r} is no run, and is not replaced", remedy="Choose another name.")
+        same = [run for run in same if not (replace and run == name)]
+        if same and replace:
+            raise InputError(
+                f"the file holds the same run under another name, {same[-1]!r}",
+                remedy="Leave out the name to replace that one, or remove it first: ndx-synapsnet remove",
+            )
+    if same and not replace:
+        raise InputError(
+            f"the file holds this run already: {same[-1]!r} has the same settings, recording and seed",
+            remedy="Replace it by --replace (in Python: replace=True), or change a setting or the seed.",
+        )
+    return (name if name in runs else None) if name is not None else (same[-1] if same else None)
+
+
+def _taken(nwbfile: NWBFile) -> set[str]:
+    return {n for m in MODULES if m in nwbfile.processing for n in nwbfile.processing[m].data_interfaces}
+
+
 def free_name(nwbfile: NWBFile, name: str | None, *, default: str) -> str:
     """Return the name for a new run: `name` if it is given, else `default`, numbered if it is taken.
 
@@ -67,7 +129,7 @@ def free_name(nwbfile: NWBFile, name: str | None, *, default: str) -> str:
     InputError
         If `name` is taken, or HDF5 cannot have it.
     """
-    taken = {n for m in MODULES if m in nwbfile.processing for n in nwbfile.processing[m].data_interfaces}
+    taken = _taken(nwbfile)
     if name is None:
         number = 1
         while (candidate := default if number == 1 else f"{default}_{number}") in taken:

@@ -12,7 +12,8 @@ from ..errors import InputError
 from ..session import FitResult
 from . import store
 from .links import require_pictures, require_self_contained
-from .results import WrittenRun, add_result, size_of
+from .results import WrittenRun, add_result, digest_of, size_of
+from .runs import run_to_replace
 
 
 def require_whole(source: Path | None, path: Path, *, where: str) -> Path:
@@ -94,6 +95,7 @@ def write_whole(
 
     def add(nwbfile: NWBFile) -> str:
         require_pictures(nwbfile, source, path)
+        run_to_replace(nwbfile, digest_of(result), name=name, replace=False)
         return add_result(nwbfile, result, name=name, compress=compress)
 
     return WrittenRun(path, store.derive(source, path, add, room=size_of(result)))

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..session import Connectivity, Neurons
 from .matrices import GROUND_TRUTH, read_matrix
 from .neuron_table import read_neurons
-from .results import key_of
+from .result_reading import key_of
 from .runs import fits, list_runs
 from .sources import open_source
 from .types import FunctionalConnectivity, SynapsNetFit

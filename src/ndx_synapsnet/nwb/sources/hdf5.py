@@ -76,11 +76,23 @@ def _opened(version: str, where: str, **place: Any) -> Iterator[OpenedFile]:
                 reason = next(
                     (str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__
                 )
-                raise InputError(f"pynwb cannot read the file ({reason})", where=where) from error
+                because, remedy = _told_by_schemas(**place) or (None, None)
+                what = "pynwb cannot read the file" + (f": {because}" if because else "")
+                raise InputError(f"{what} ({reason})", where=where, remedy=remedy) from error
         yield OpenedFile(where, "hdf5", nwbfile, version, tuple(messages))
     finally:
         if io is not None:
             io.close()
+
+
+def _told_by_schemas(path: str | None = None, file: h5py.File | None = None) -> tuple[str, str] | None:
+    """Return why a file may be unreadable and a remedy, if the schemas in it tell."""
+    from ..versions import reason_unreadable
+
+    if path is None:
+        return reason_unreadable(file)
+    with h5py.File(path, "r") as opened:
+        return reason_unreadable(opened)
 
 
 def _require_whole(file: h5py.File, where: str) -> None:
