@@ -59,7 +59,7 @@ def shown(recording: Recording) -> str:
 def stem(path: Path) -> str:
     """Return a recording's name without what says its format."""
     name = path.name
-    for ending in (".json", ".lindi", ".zarr", ".nwb"):
+    for ending in (".json", ".tar", ".lindi", ".zarr", ".nwb"):
         name = name.removesuffix(ending)
     return name or path.name
 

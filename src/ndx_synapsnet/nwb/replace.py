@@ -25,15 +25,17 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 #: What is said where two folders cannot be exchanged.
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
+_ENDINGS: dict[Format, str] = {"hdf5": ".nwb", "zarr": ".zarr", "lindi": ".lindi.tar"}
+
 
 def temporary_name(path: Path, file_format: Format, *, kind: str = "tmp") -> Path:
     """Return a new name in the folder of `path`: on the same disk, and external links in it stay right."""
-    return path.with_name(f".{path.name}.{uuid4().hex}.{kind}{'.zarr' if file_format == 'zarr' else '.nwb'}")
+    return path.with_name(f".{path.name}.{uuid4().hex}.{kind}{_ENDINGS[file_format]}")
 
 
 def _beside(path: Path, kind: str) -> list[Path]:
     """Return what `temporary_name` has named, beside a file."""
-    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{32}}\.{kind}\.(nwb|zarr)")
+    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{32}}\.{kind}\.(nwb|zarr|lindi\.tar)")
     return [p for p in path.parent.glob(f".{glob.escape(path.name)}.*") if pattern.fullmatch(p.name)]
 
 

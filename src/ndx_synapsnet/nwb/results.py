@@ -72,7 +72,8 @@ def write_result(
     result : FitResult
         What to write.
     path : path
-        With `in_place` the existing file; otherwise a new one, ``.nwb`` for HDF5 or ``.zarr`` for Zarr.
+        With `in_place` the existing file; otherwise a new one: ``.nwb`` for HDF5, ``.zarr`` for Zarr or
+        ``.lindi.tar`` for lindi.
     in_place : bool
         Whether to add to an existing file. It is copied, changed, validated and compared with the original, which is
         only then replaced: whatever fails or is interrupted before leaves it as it was.

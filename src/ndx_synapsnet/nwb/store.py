@@ -27,6 +27,7 @@ from .compare import first_difference
 from .copying import copied_bytes, copy, copy_content, set_aside_room
 from .disk_errors import plain_errors
 from .layout import Format
+from .lindi_tar import write_lindi_tar
 from .locking import no_hdf5_writer, sole_writer
 from .preserve import add_schemas, has_schemas, put_back_attributes
 from .removal import object_paths, remove_from_hdf5, remove_from_zarr
@@ -69,7 +70,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
     Parameters
     ----------
     path : path
-        The new file: ``.nwb`` for HDF5, ``.zarr`` for a Zarr folder.
+        The new file: ``.nwb`` for HDF5, ``.zarr`` for a Zarr folder, ``.lindi.tar`` for lindi.
     nwbfile : NWBFile
         What to write.
     room : int
@@ -88,8 +89,11 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
         temporary = temporary_name(path, file_format)
         require_room(path, room)
         try:
-            with _open(temporary, file_format, "w") as io:
-                io.write(nwbfile)
+            if file_format == "lindi":
+                write_lindi_tar(temporary, nwbfile)
+            else:
+                with _open(temporary, file_format, "w") as io:
+                    io.write(nwbfile)
             _require_valid(temporary, file_format, None, where=path)
             sync_all(temporary)
             require_free(path)
@@ -245,8 +249,12 @@ def _require_readable(source: Path, file_format: Format) -> None:
             return
     elif file_format == "zarr" and is_zarr(source):
         return
-    with open_source(source):  # says in plain words what is wrong
-        pass
+    with open_source(source) as opened:  # says in plain words what is wrong
+        raise InputError(
+            f"a {opened.format} file is not written into, and not copied",
+            where=str(source),
+            remedy="Write the results into a new file instead.",
+        )
 
 
 def _modify(
@@ -307,5 +315,8 @@ def validation_errors(path: Path, file_format: Format) -> set[str]:
     with collected_warnings():
         if file_format == "hdf5":
             return {str(error) for error in validate(path=str(path))}
+        if file_format == "lindi":
+            with open_source(path) as opened:
+                return {str(error) for error in validate(io=opened.nwbfile.read_io)}
         with _open(path, file_format, "r") as io:
             return {str(error) for error in validate(io=io)}
