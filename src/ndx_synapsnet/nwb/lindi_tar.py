@@ -8,6 +8,7 @@ from typing import Any
 from pynwb import NWBHDF5IO, NWBFile
 
 from ..errors import missing_extra
+from .sources.lindi import closed_for_good
 
 
 def require_lindi() -> Any:
@@ -41,3 +42,4 @@ def write_lindi_tar(path: Path, nwbfile: NWBFile) -> None:
         io.write(nwbfile, expandable=())  # lindi has no datasets that can grow
     finally:
         io.close()  # and the client with it
+        closed_for_good(client)

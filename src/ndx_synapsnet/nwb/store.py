@@ -48,6 +48,7 @@ from .targets import (
     room_needed,
     zarr_io,
 )
+from .unfailing import open_to_write
 
 __all__ = [
     "WritePlan",
@@ -89,11 +90,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
         temporary = temporary_name(path, file_format)
         require_room(path, room)
         try:
-            if file_format == "lindi":
-                write_lindi_tar(temporary, nwbfile)
-            else:
-                with _open(temporary, file_format, "w") as io:
-                    io.write(nwbfile)
+            _write_new(temporary, file_format, nwbfile)
             _require_valid(temporary, file_format, None, where=path)
             sync_all(temporary)
             require_free(path)
@@ -159,7 +156,6 @@ def amend(
             require_room(source, room_needed(source, check_amendable(source), room))
             copy(source, temporary)
             answer = _modify(temporary, file_format, modify, source, removed, room)
-            put_back_attributes(source, temporary, without=removed)
             sync_all(temporary)
             _require_valid(temporary, file_format, source, where=source)
             if (difference := first_difference(source, temporary, without=removed)) is not None:
@@ -213,7 +209,6 @@ def derive(
             require_room(path, copied_bytes(source) + room)
             copy_content(source, temporary)
             answer = _modify(temporary, file_format, modify, source, (), room)
-            put_back_attributes(source, temporary)
             sync_all(temporary)
             _require_valid(temporary, file_format, source, where=path)
             if (difference := first_difference(source, temporary)) is not None:
@@ -237,9 +232,24 @@ def _quiet(source: Path, file_format: Format, wait: float) -> Iterator[None]:
             yield
 
 
-def _open(path: Path, file_format: Format, mode: str, file: h5py.File | None = None) -> Any:
-    """Return pynwb's reader and writer of a file, open; of an HDF5 file that h5py has opened, if that is given."""
-    return NWBHDF5IO(str(path), mode, file=file) if file_format == "hdf5" else zarr_io()(str(path), mode)
+def _write_new(path: Path, file_format: Format, nwbfile: NWBFile) -> None:
+    if file_format == "lindi":
+        write_lindi_tar(path, nwbfile)
+    elif file_format == "zarr":
+        with _open(path, file_format, "w") as io:
+            io.write(nwbfile)
+    else:
+        with open_to_write(path, new=True) as file:
+            io = _open(path, file_format, "w", file)
+            io.write(nwbfile)
+            io.close_linked_files()
+
+
+def _open(path: Path, file_format: Format, mode: str, place: h5py.File | Path | None = None) -> Any:
+    """Return pynwb's reader and writer of a file, open; of an HDF5 file that is open already, if that is given."""
+    if file_format == "zarr":
+        return zarr_io()(str(path), mode)
+    return NWBHDF5IO(str(path), mode, file=place if isinstance(place, h5py.File) else None)
 
 
 def _require_readable(source: Path, file_format: Format) -> None:
@@ -265,36 +275,41 @@ def _modify(
     removed: Collection[str],
     room: int,
 ) -> _T:
-    """Open the copy, take out of it what is to go, have it modified, and write it."""
-    holds_schemas = has_schemas(path)
-    if file_format == "zarr" and removed:
-        remove_from_zarr(path, removed, where=str(source))
-    io = file = None
-    try:
+    """Open the copy, take out of it what is to go, have it modified, written, and its old attributes put back."""
+    with _writable(path, file_format, room) as place:
+        holds_schemas = has_schemas(place)
+        if isinstance(place, h5py.File):
+            remove_from_hdf5(place, removed, where=str(source))
+        elif removed:
+            remove_from_zarr(place, removed, where=str(source))
         try:
             with collected_warnings():  # what readers say of the source is not said again
-                if file_format == "hdf5":
-                    set_aside_room(path, room)
-                    file = h5py.File(path, "r+")
-                    remove_from_hdf5(file, removed, where=str(source))
-                io = _open(path, file_format, "r+", file)
+                io = _open(path, file_format, "r+", place)
                 nwbfile = io.read()
-        except InputError:
-            raise
         except Exception:
             with open_source(source):  # says in plain words what is wrong, and names the source
                 pass
             raise
-        answer = modify(nwbfile)
-        io.write(nwbfile, cache_spec=not holds_schemas)
-    finally:
-        if io is not None:
-            io.close()
-        if file is not None:
-            file.close()
-    if holds_schemas:
-        add_schemas(path, io.manager.namespace_catalog)
+        try:
+            answer = modify(nwbfile)
+            io.write(nwbfile, cache_spec=not holds_schemas)
+        finally:
+            io.close_linked_files() if file_format == "hdf5" else io.close()
+        if holds_schemas:
+            add_schemas(place, io.manager.namespace_catalog)
+        put_back_attributes(source, place, without=removed)
     return answer
+
+
+@contextmanager
+def _writable(path: Path, file_format: Format, room: int) -> Iterator[h5py.File | Path]:
+    """Yield the copy to write to: an HDF5 file that is open meanwhile, or the folder itself."""
+    if file_format == "zarr":
+        yield path
+        return
+    set_aside_room(path, room)
+    with open_to_write(path) as file:
+        yield file
 
 
 def _require_valid(path: Path, file_format: Format, source: Path | None, *, where: Path) -> None:

@@ -145,6 +145,14 @@ def _require_no_pickle(value: Any, key: str, *, where: str) -> None:
         raise InputError("it holds pickled objects, which are not read", where=f"{where}, {key}")
 
 
+def closed_for_good(client: Any) -> None:
+    """Keep a lindi file that was closed from being closed again.
+
+    It says that it is open for ever, so hdmf closes it at the end of the process, and lindi prints a warning then.
+    """
+    client.close = lambda: None
+
+
 @contextmanager
 def open_lindi(content: bytes | str, *, where: str, record: Mapping[str, Any], local: bool) -> Iterator[OpenedFile]:
     """Open an NWB file that a lindi reference file system describes.
@@ -188,3 +196,5 @@ def open_lindi(content: bytes | str, *, where: str, record: Mapping[str, Any], l
             io.close()  # and the client with it
         elif client is not None:
             client.close()
+        if client is not None:
+            closed_for_good(client)
