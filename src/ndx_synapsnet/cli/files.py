@@ -16,6 +16,7 @@ Recording = tuple[str, ...]
 
 _ENTITIES = re.compile(r"(sub-[^_]+)(?:_(?:[^_]+_)*?(ses-[^_]+))?(?:_.*)?")
 _LONGEST = 120
+_LINDI = (".lindi.json", ".lindi.tar")
 
 
 def recordings(uris: Sequence[str], *, join: bool = False) -> list[Recording]:
@@ -201,13 +202,19 @@ def amended_files(found: Sequence[Recording]) -> list[Path]:
     Raises
     ------
     InputError
-        If one is remote, or several files are joined.
+        If one is remote or a lindi file, or several files are joined.
     """
     targets = []
     for recording in found:
         path = local(recording[0])
-        if path is None or len(recording) > 1:
-            reason = "it is not on this machine" if path is None else "it is several files"
+        if path is None or len(recording) > 1 or path.name.endswith(_LINDI):
+            reason = (
+                "it is not on this machine"
+                if path is None
+                else "it is several files"
+                if len(recording) > 1
+                else "it is a lindi file"
+            )
             raise InputError(
                 f"a result cannot be written into this recording: {reason}",
                 where=shown(recording),

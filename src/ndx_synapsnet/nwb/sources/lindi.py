@@ -82,7 +82,7 @@ def read_tar(path: Path) -> str:
             system = json.loads(file.read())
         templates = system.get("templates") or {}
         refs = {key: _in_tar(key, value, members, templates, path) for key, value in dict(system["refs"]).items()}
-    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (tarfile.TarError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"this is no lindi archive ({error})", where=where) from error
