@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -48,16 +47,20 @@ def copy(source: Path, target: Path) -> None:
         _copy_file(source, target)
         _copy_access(source, target)
         return
-    shutil.copytree(source, target, symlinks=True, copy_function=_copy_dated)
-    for folder, _, _ in os.walk(source):
+    for folder, folders, files in os.walk(source):
+        new = target / Path(folder).relative_to(source)
+        new.mkdir(0o700)
+        for name in (*folders, *files):
+            old = Path(folder, name)
+            if old.is_symlink():
+                (new / name).symlink_to(os.readlink(old))
+            elif name in files:
+                _copy_file(old, new / name)
+                _copy_access(old, new / name)
+                status = old.stat()
+                os.utime(new / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for folder, _, _ in os.walk(source, topdown=False):  # one that is not to be written to has its files by now
         _copy_access(Path(folder), target / Path(folder).relative_to(source))
-
-
-def _copy_dated(source: str, target: str) -> None:
-    _copy_file(Path(source), Path(target))
-    _copy_access(Path(source), Path(target))
-    status = os.stat(source)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -95,7 +95,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
             os.replace(temporary, path)
             sync(path.parent)
         finally:
-            delete(temporary)
+            _tidy(temporary)
 
 
 def amend(
@@ -165,7 +165,7 @@ def amend(
             require_same(source, before)
             replace(temporary, source)
         finally:
-            delete(temporary)
+            _tidy(temporary)
     return answer
 
 
@@ -177,6 +177,12 @@ def _quiet(source: Path, file_format: Format, wait: float) -> Iterator[None]:
     else:
         with no_hdf5_writer(source, wait=wait):
             yield
+
+
+def _tidy(temporary: Path) -> None:
+    """Remove what is of no more use; where the disk refuses that, the next write does it."""
+    with suppress(OSError):
+        delete(temporary)
 
 
 def _write_new(path: Path, file_format: Format, nwbfile: NWBFile) -> None:
