@@ -214,10 +214,14 @@ def _target(reference: Any, file: h5py.File) -> tuple[Any, ...]:
 def _zarr_difference(before: Path, after: Path, without: Collection[str]) -> str | None:
     """Compare two stores file by file; attributes may have been added, consolidated metadata are made anew."""
     consolidated = _json(after / ".zmetadata").get("metadata") if (after / ".zmetadata").exists() else None
-    for old in sorted(path for path in before.rglob("*") if not path.is_dir()):
+    for old in sorted(path for path in before.rglob("*") if path.is_symlink() or not path.is_dir()):
         place = old.relative_to(before)
         new = after / place
         if place == Path(".zmetadata") or any(Path(gone[1:]) in place.parents for gone in without):
+            continue
+        if old.is_symlink():
+            if not new.is_symlink() or old.readlink() != new.readlink():
+                return f"{place} is {'another link' if new.is_symlink() else 'missing'}"
             continue
         if not new.is_file():
             return f"{place} is missing"

@@ -63,6 +63,18 @@ def copy(source: Path, target: Path) -> None:
         _copy_access(Path(folder), target / Path(folder).relative_to(source))
 
 
+def keep_access(source: Path, target: Path) -> None:
+    """Give files of a copied folder that were written anew the owner, attributes and permissions that they had.
+
+    Zarr writes a file by putting a new one in its place.
+    """
+    for folder, _, files in os.walk(source):
+        for name in files:
+            old, new = Path(folder, name), target / Path(folder, name).relative_to(source)
+            if not old.is_symlink() and new.is_file() and old.stat().st_mtime_ns != new.stat().st_mtime_ns:
+                _copy_access(old, new)
+
+
 def _copy_file(source: Path, target: Path) -> None:
     """Copy the content of a file; nobody else may read the copy yet."""
     with open(source, "rb") as a:
@@ -246,6 +258,12 @@ def require_replaceable(source: Path) -> None:
         If it is write-protected, marked immutable, has other names (hard links), or something is mounted on it.
     """
     status = source.stat()
+    if _flags(source) & (_IMMUTABLE | _APPEND_ONLY):
+        raise InputError(
+            "the file is marked as not to be changed (chattr +i or +a)",
+            where=str(source),
+            remedy="Write the results into a new file, or take the mark away first.",
+        )
     if not status.st_mode & 0o222 or not os.access(source, os.W_OK):
         raise InputError(
             "the file is write-protected",
@@ -263,12 +281,6 @@ def require_replaceable(source: Path) -> None:
             "something is mounted in its place, which cannot be replaced",
             where=str(source),
             remedy="Name the place it is mounted from, or write beside it (-o).",
-        )
-    if _flags(source) & (_IMMUTABLE | _APPEND_ONLY):
-        raise InputError(
-            "the file is marked as not to be changed (chattr +i or +a)",
-            where=str(source),
-            remedy="Write the results into a new file, or take the mark away first.",
         )
 
 

@@ -24,7 +24,7 @@ from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ..errors import InputError
 from .compare import first_difference
-from .copying import copy, set_aside_room
+from .copying import copy, keep_access, set_aside_room
 from .disk_errors import plain_errors
 from .layout import Format
 from .locking import no_hdf5_writer, sole_writer
@@ -154,6 +154,8 @@ def amend(
             require_room(source, room_needed(source, check_amendable(source), room))
             copy(source, temporary)
             answer = _modify(temporary, file_format, modify, source, removed, room)
+            if file_format == "zarr":
+                keep_access(source, temporary)
             sync_all(temporary)
             _require_valid(temporary, file_format, source, where=source)
             if (difference := first_difference(source, temporary, without=removed)) is not None:
