@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from hdmf.backends.hdf5.h5tools import H5SpecWriter
 from hdmf.backends.utils import NamespaceToBuilderHelper
 
@@ -80,8 +81,8 @@ def put_back_attributes(source: Path, copy: h5py.File | Path, *, without: Collec
     if not isinstance(copy, Path):
         with h5py.File(source, "r") as old:
             for _, a, b in paired_objects(old, copy, without):
-                for name in changed_attributes(a, b) if b is not None else ():
-                    b.attrs.create(name, a.attrs[name], dtype=a.attrs.get_id(name).dtype)
+                for name in changed_attributes(a, b) if type(a) is type(b) else ():
+                    _copy_attribute(a, b, name)
         return
     for old_file in source.rglob(".zattrs"):
         place = old_file.relative_to(source)
@@ -89,12 +90,25 @@ def put_back_attributes(source: Path, copy: h5py.File | Path, *, without: Collec
         if any(Path(gone[1:]) in place.parents for gone in without):
             continue
         old_values, new_values = _read_json(old_file), _read_json(new_file)
-        if any(new_values.get(name) != value for name, value in old_values.items()):
+        if any(json.dumps(new_values.get(name)) != json.dumps(value) for name, value in old_values.items()):
             new_file.write_text(json.dumps({**new_values, **old_values}, indent=4), encoding="utf-8")
     if (copy / ".zmetadata").exists():
         import zarr
 
         zarr.consolidate_metadata(str(copy))
+
+
+def _copy_attribute(a: Any, b: Any, name: str) -> None:
+    """Give `b` an attribute of `a`, of the same type and to the bit; in a copy of a file references stay right so."""
+    if name in b.attrs:
+        del b.attrs[name]
+    old = a.attrs.get_id(name)
+    space = old.get_space()
+    new = h5py.h5a.create(b.id, name.encode(), old.get_type().copy(), space)
+    if space.get_simple_extent_type() != h5py.h5s.NULL:
+        value = np.empty(old.shape, old.dtype)
+        old.read(value)
+        new.write(value)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ..errors import InputError
 from .compare import first_difference
-from .copying import copied_bytes, copy, copy_content, set_aside_room
+from .copying import copied_bytes, copy, copy_content, keep_access, set_aside_room
 from .disk_errors import plain_errors
 from .layout import Format
 from .lindi_tar import write_lindi_tar
@@ -97,7 +97,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
             os.replace(temporary, path)
             sync(path.parent)
         finally:
-            delete(temporary)
+            _tidy(temporary)
 
 
 def amend(
@@ -156,6 +156,8 @@ def amend(
             require_room(source, room_needed(source, check_amendable(source), room))
             copy(source, temporary)
             answer = _modify(temporary, file_format, modify, source, removed, room)
+            if file_format == "zarr":
+                keep_access(source, temporary)
             sync_all(temporary)
             _require_valid(temporary, file_format, source, where=source)
             if (difference := first_difference(source, temporary, without=removed)) is not None:
@@ -167,7 +169,7 @@ def amend(
             require_same(source, before)
             replace(temporary, source)
         finally:
-            delete(temporary)
+            _tidy(temporary)
     return answer
 
 
@@ -230,6 +232,12 @@ def _quiet(source: Path, file_format: Format, wait: float) -> Iterator[None]:
     else:
         with no_hdf5_writer(source, wait=wait):
             yield
+
+
+def _tidy(temporary: Path) -> None:
+    """Remove what is of no more use; where the disk refuses that, the next write does it."""
+    with suppress(OSError):
+        delete(temporary)
 
 
 def _write_new(path: Path, file_format: Format, nwbfile: NWBFile) -> None:
