@@ -21,6 +21,8 @@ from ndx_synapsnet import PaperNetworkConfig, read_result, read_session, simulat
 from ndx_synapsnet.cli import main
 
 QUICK = ["--epochs", "1", "--config"]
+#: What a result of the recording is called: by the subject and session that it names.
+RESULT = "sub-simulated_ses-simulation-0_desc-synapsnet.nwb"
 
 
 def run(*arguments: str | Path) -> Result:
@@ -87,7 +89,7 @@ def test_fit_writes_beside_the_recording_and_leaves_it_alone(recording: Path, se
     result = run("fit", recording, "--config", settings)
     assert result.exit_code == 0, result.output
     assert digest(recording) == before
-    beside = recording.with_name("mouse_desc-synapsnet.nwb")
+    beside = recording.with_name(RESULT)
     assert str(beside) in result.output.replace("\n", "")
     assert len(read_result(beside).split) == 1500
     refused = run("fit", recording, "--config", settings)
@@ -239,7 +241,7 @@ def test_a_recording_given_as_an_address_is_written_to_as_well(
     for place in ([], ["--in-place"]):
         result = run("fit", recording.as_uri(), "--config", settings, *place)
         assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mouse.nwb", "mouse_desc-synapsnet.nwb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mouse.nwb", RESULT]
 
 
 def test_the_ablation_without_connectivity_is_drawn_and_shown(recording: Path, settings: Path, tmp_path: Path) -> None:

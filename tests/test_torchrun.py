@@ -22,6 +22,8 @@ from ndx_synapsnet.session import Session
 from torchrun import COMMAND, ENVIRONMENT, needs_gloo, run_ranks
 
 NAMES = ("a", "b", "c")
+#: What begins the name of each one's result: the subject and session in it.
+RESULTS = {name: f"sub-simulated_ses-simulation-{seed}" for seed, name in enumerate(NAMES)}
 SIZES = ((12, 700), (9, 1000), (15, 600))
 QUICK = "train: {min_steps: 0, max_steps: null, epochs: 2, device: cpu}\n"
 LONG = "train: {min_steps: 0, max_steps: null, epochs: 100000, device: cpu, schedule: constant}\n"
@@ -49,7 +51,7 @@ def together(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def result(folder: Path, out: str, name: str, ending: str = ""):
-    return read_result(folder / out / f"{name}_desc-synapsnet{ending}.nwb")
+    return read_result(folder / out / f"{RESULTS[name]}_desc-synapsnet{ending}.nwb")
 
 
 @needs_gloo
@@ -59,8 +61,10 @@ def test_two_processes_give_what_one_gives(folder: Path) -> None:
     # one process speaks, and of all sessions
     assert done.stdout.count("Session(") == 3
     assert done.stdout.count("predictor") == 3
-    assert [done.stdout.count(f"{name}_desc-synapsnet.nwb, run synapsnet") for name in NAMES] == [1, 1, 1]
-    assert sorted(path.name for path in (folder / "two").iterdir()) == [f"{n}_desc-synapsnet.nwb" for n in NAMES]
+    assert [done.stdout.count(f"{name}_desc-synapsnet.nwb, run synapsnet") for name in RESULTS.values()] == [1, 1, 1]
+    assert sorted(path.name for path in (folder / "two").iterdir()) == [
+        f"{name}_desc-synapsnet.nwb" for name in RESULTS.values()
+    ]
 
     (folder / "same.yaml").write_text(QUICK.replace("train: {", "train: {sessions_per_step: 2, "))
     command = [sys.executable, "-m", "ndx_synapsnet.cli", *arguments(folder, "one", "--store", "all", settings="same")]
@@ -153,7 +157,7 @@ def test_ctrl_c_keeps_the_best_epoch_of_all_sessions(folder: Path) -> None:
     first, second = (result(folder, "stopped", name, "-interrupted") for name in ("a", "b"))
     assert first.run_id == second.run_id
     assert first.provenance["interrupted"] is True
-    assert (folder / "stopped" / "a_desc-synapsnet.checkpoint").is_dir()
+    assert (folder / "stopped" / f"{RESULTS['a']}_desc-synapsnet.checkpoint").is_dir()
 
 
 @pytest.fixture(scope="module")

@@ -11,22 +11,18 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries, validate
 
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.nwb import replace, store
-from ndx_synapsnet.nwb.compare import _hdf5_differences, blocks, first_difference
+from ndx_synapsnet.nwb.compare import first_difference
 from ndx_synapsnet.nwb.locking import sole_writer
 from ndx_synapsnet.nwb.results import add_result, read_result, write_result
-
-Change = Callable[[Any], None]
 
 
 def digest(path: Path) -> str:
@@ -498,127 +494,3 @@ def test_create_leaves_nothing_of_what_is_invalid(
     with pytest.raises(InputError, match="is not valid NWB: everything"):
         store.create(tmp_path / "new.nwb", make_recording())
     assert list(tmp_path.iterdir()) == []
-
-
-# --- comparing -------------------------------------------------------------------------------------------------------
-
-
-def fill(path: Path) -> None:
-    """Write a file with everything that HDF5 files hold."""
-    with h5py.File(path, "w") as file:
-        group = file.create_group("group")
-        file["plain"] = np.arange(6.0).reshape(2, 3)
-        file["plain"].attrs["unit"] = "V"
-        file.create_dataset("chunked", data=np.arange(100), chunks=(7,), compression="gzip", maxshape=(None,))
-        file["text"] = ["a", "b"]
-        file["scalar"] = "text"
-        file["nothing"] = h5py.Empty("f4")
-        file["nan"] = np.array([np.nan, 1.0])
-        file["bool"] = np.array([True, False])
-        file.create_dataset("reference", data=np.array([group.ref, file["plain"].ref], object), dtype=h5py.ref_dtype)
-        pair = np.dtype([("start", "i8"), ("series", h5py.ref_dtype)])
-        file.create_dataset("compound", data=np.array([(1, group.ref)], pair), dtype=pair)
-        ragged = file.create_dataset("ragged", (2,), dtype=h5py.vlen_dtype("f8"))
-        ragged[0], ragged[1] = [1.0], [2.0, 3.0]
-        file["soft"] = h5py.SoftLink("/plain")
-        file["external"] = h5py.ExternalLink("other.h5", "/x")
-        file["hard"] = file["plain"]
-        group["back"] = file["/"]
-        group.attrs["to"] = file["plain"].ref
-        group.attrs["texts"] = ["x", "y"]
-        group.attrs["nothing"] = h5py.Empty("f4")
-        file["zero"] = np.zeros((0, 3))
-
-
-def put(name: str, *place: Any) -> Change:
-    def change(file: h5py.File) -> None:
-        file[name][place[:-1]] = place[-1]
-
-    return change
-
-
-def swap(name: str, value: Any, **options: Any) -> Change:
-    def change(file: h5py.File) -> None:
-        del file[name]
-        if isinstance(value, (h5py.SoftLink, h5py.ExternalLink)):
-            file[name] = value
-        else:
-            file.create_dataset(name, data=value, **options)
-
-    return change
-
-
-def refer(file: h5py.File) -> None:
-    file["reference"][0] = file["plain"].ref
-
-
-def refer_in_compound(file: h5py.File) -> None:
-    pair = file["compound"].dtype
-    file["compound"][0] = np.array((1, file["plain"].ref), pair)
-
-
-def refer_in_attribute(file: h5py.File) -> None:
-    file["group"].attrs["to"] = file["group"].ref
-
-
-def drop_attribute(file: h5py.File) -> None:
-    del file["group"].attrs["texts"]
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda file: None, None),
-        (lambda file: file.create_group("added").attrs.update({"a": 1}), None),
-        (lambda file: file["plain"].attrs.update({"added": 1}), None),
-        (put("plain", 1, 2, 9.0), "/plain has changed"),
-        (put("chunked", 99, 0), "/chunked has changed"),
-        (put("text", 1, "c"), "/text has changed"),
-        (put("scalar", "other"), "/scalar has changed"),
-        (put("nan", 1, np.nan), "/nan has changed"),
-        (put("bool", 0, False), "/bool has changed"),
-        (put("ragged", 1, np.array([2.0, 4.0])), "/ragged has changed"),
-        (refer, "/reference has changed"),
-        (refer_in_compound, "/compound has changed"),
-        (refer_in_attribute, "attribute to of /group has changed"),
-        (drop_attribute, "attribute texts of /group has changed"),
-        (lambda file: file["plain"].attrs.update({"unit": "mV"}), "attribute unit of /plain has changed"),
-        (swap("plain", np.arange(6.0).reshape(2, 3)), "attribute unit of /plain has changed"),
-        (swap("nan", np.array([np.nan, 1.0], "f4")), "/nan has another type or shape"),
-        (swap("chunked", np.arange(100), chunks=(7,), maxshape=(None,)), "/chunked is compressed in another way"),
-        (swap("soft", h5py.SoftLink("/nan")), "/soft is another link"),
-        (swap("external", h5py.ExternalLink("other.h5", "/y")), "/external is another link"),
-        (swap("zero", np.zeros((0, 4))), "/zero has another type or shape"),
-        (lambda file: file.pop("text"), "/text is missing"),
-        (lambda file: file.pop("soft"), "/soft is missing"),
-        (swap("group", np.zeros(1)), "/group is no group any more"),
-    ],
-)
-def test_comparison_finds_the_difference(tmp_path: Path, change: Change, expected: str | None) -> None:
-    old, new = tmp_path / "old.h5", tmp_path / "new.h5"
-    fill(old)
-    shutil.copyfile(old, new)
-    with h5py.File(new, "r+") as file:
-        change(file)
-    with h5py.File(old) as one, h5py.File(new) as other:
-        found = list(_hdf5_differences(one, other))
-    assert first_difference(old, new) == (found[0] if found else None)
-    # what has gone is missed where it was referred to as well
-    assert (not found) if expected is None else (expected in found)
-
-
-@pytest.mark.parametrize(
-    ("shape", "chunks", "limit"),
-    [((10,), None, 24), ((7, 5), None, 80), ((7, 5), (2, 3), 100), ((3, 4, 5), (1, 4, 2), 64), ((2, 1000), None, 800)],
-)
-def test_blocks_cover_an_array_once_within_the_limit(
-    shape: tuple[int, ...], chunks: tuple[int, ...] | None, limit: int
-) -> None:
-    covered = np.zeros(shape, int)
-    for block in blocks(shape, chunks, 8, limit):
-        assert covered[block].nbytes <= limit
-        covered[block] += 1
-        if chunks:
-            assert all(part.start % chunk == 0 for part, chunk in zip(block, chunks, strict=True))
-    assert (covered == 1).all()
-    assert list(blocks((0, 3), None, 8, limit)) == []

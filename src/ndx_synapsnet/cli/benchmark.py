@@ -333,6 +333,41 @@ def fuzz(output: Path, mutations: int, seed: int, jobs: int, file_format: str, o
     )
 
 
+@benchmark.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="synapsnet-crash", show_default=True)
+@click.option("--points", type=click.IntRange(4), default=200, show_default=True, help="Kills on each format.")
+@click.option("--quick", is_flag=True, help="20 kills on each format, and a few errors.")
+def crash(output: Path, points: int, quick: bool) -> None:
+    """Kill writes into a copy of a recording, fill and break its disk, and see that the old or the new file is there.
+
+    Half an hour without --quick. Exits with code 1 if anything was damaged.
+
+    
+    Examples:
+      ndx-synapsnet benchmark crash --quick
+      ndx-synapsnet benchmark crash --points 500
+    """
+    from ..benchmark.crash import run
+    from ..show import tables
+
+    make_folder(output)
+    number, errors = (20, 4) if quick else (points, 24)
+    found = run(output, points=number, errors=errors, say=lambda text: click.echo(text, err=True))
+    columns = ["kind", "how", "points", "interrupted", "old", "new", "moved aside", "damaged", "in trouble"]
+    rows = [[row[name] for name in columns] for row in found["summary"]]
+    tables.say(tables.grid("What the file was after a write that was interrupted", columns, rows))
+    tables.say(*(f"Left out: {why}." for why in found["skipped"]))
+    troubled = [row for row in found["rows"] if row["trouble"]]
+    for row in troubled[:20]:
+        tables.say(f"{row['kind']}, {row['how']} at {row['call']} {row['nth']}: {row['trouble']}")
+    tables.say(
+        f"NOT as it should be: {len(troubled)} of {len(found['rows'])}." if troubled else "Nothing was damaged.",
+        f"Written: {output / 'crash.json'}",
+    )
+    if troubled:
+        raise SystemExit(1)
+
+
 for verb in VERBS:
     benchmark.add_command(verb)
 benchmark.add_command(connectivity)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError
@@ -15,6 +16,7 @@ Recording = tuple[str, ...]
 
 _ENTITIES = re.compile(r"(sub-[^_]+)(?:_(?:[^_]+_)*?(ses-[^_]+))?(?:_.*)?")
 _LONGEST = 120
+_LINDI = (".lindi.json", ".lindi.tar")
 
 
 def recordings(uris: Sequence[str], *, join: bool = False) -> list[Recording]:
@@ -40,6 +42,11 @@ def local(uri: str) -> Path | None:
     return local_path(address.path) if isinstance(address, LocalAddress) else None
 
 
+def whole_of(recording: Recording) -> Path | None:
+    """Return the path of a recording that can be copied whole: None if it is elsewhere, or several files."""
+    return local(recording[0]) if len(recording) == 1 else None
+
+
 def shown(recording: Recording) -> str:
     """Return a recording's address as it may be shown: a query that may hold a secret is left out."""
     from ..nwb.sources import LocalAddress, address_of
@@ -53,7 +60,7 @@ def shown(recording: Recording) -> str:
 def stem(path: Path) -> str:
     """Return a recording's name without what says its format."""
     name = path.name
-    for ending in (".json", ".lindi", ".zarr", ".nwb"):
+    for ending in (".json", ".tar", ".lindi", ".zarr", ".nwb"):
         name = name.removesuffix(ending)
     return name or path.name
 
@@ -108,9 +115,20 @@ def free(path: Path) -> Path:
 
 
 def new_files(
-    found: Sequence[Recording], output: Path | None, *, each: bool = False, finished: bool = False
+    found: Sequence[Recording],
+    output: Path | None,
+    *,
+    supplied: Mapping[str, Any] | None = None,
+    each: bool = False,
+    finished: bool = False,
+    whole: bool = False,
 ) -> list[Path]:
-    """Return a new file for each recording.
+    """Return a new file for each recording; no folder is made for it.
+
+    Its name is ``sub-<subject>_ses-<session>_desc-synapsnet.nwb``: of a recording here by what is in its file, else,
+    and of a remote one, by the file's name. Where these do not say it, or two recordings would have the same, the
+    file's own name takes the place of both. It lies beside a recording here, in the working directory for a remote
+    one, or in the folder that -o names; of a dandiset that this lies in (for -o: that it is) in the subject's folder.
 
     Parameters
     ----------
@@ -118,23 +136,26 @@ def new_files(
         The recordings.
     output : Path, optional
         What -o says: a file, or a folder.
+    supplied : mapping, optional
+        What people say of subject and session where a file does not (see `nwb.supplied`).
     each : bool
         Whether -o is a folder even for one.
     finished : bool
         Whether the files may exist: of an earlier run.
+    whole : bool
+        Whether they are to hold the recordings too, which keep their format.
 
     Raises
     ------
     InputError
-        If a file exists already, two would be the same, or a folder cannot be written to.
+        If a file exists already, or two would be the same.
     """
     several = each or len(found) > 1
     folder = output if output is not None and (several or output.is_dir()) else None
+    given = output if folder is None else None
     targets: list[Path] = []
-    for home, name in homes(found):
-        given = output if folder is None else None
-        target = given or (folder or home) / f"{name}_desc-synapsnet.nwb"
-        if target.exists() and not finished:
+    for target in [given] if given is not None else _named(found, folder, supplied, whole):
+        if os.path.lexists(target) and not finished:
             raise InputError(
                 "is there already",
                 where=str(target),
@@ -144,8 +165,34 @@ def new_files(
         if target in targets:
             raise InputError("is the result of two recordings", where=str(target), remedy="Give -o a folder for each.")
         targets.append(target)
-    for target in targets:
-        make_folder(target.parent)
+    return targets
+
+
+def _named(
+    found: Sequence[Recording], folder: Path | None, supplied: Mapping[str, Any] | None, whole: bool
+) -> list[Path]:
+    """Return the path of each recording's result, in `folder` or where it goes by default."""
+    from ..nwb.beside import DESCRIPTION, dandi_path_of, dandiset_root
+
+    ending = f"_desc-{DESCRIPTION}.nwb"
+    places = homes(found)
+    names: list[str] = []
+    for recording, (_, name) in zip(found, places, strict=True):
+        said = None if local(recording[0]) is None else dandi_path_of(recording[0], supplied)
+        match = _ENTITIES.fullmatch(name)
+        short = "_".join(filter(None, match.groups())) if match else name
+        names.append(short if said is None else said.name.removesuffix(ending))
+    targets = []
+    for recording, name, (home, full) in zip(found, names, places, strict=True):
+        kept = name if names.count(name) == 1 else full
+        place = folder or home
+        root = dandiset_root(place)
+        subject = kept.partition("_")[0]
+        if root is not None and subject.startswith("sub-") and (folder is None or root == folder.absolute()):
+            place = root / subject
+        path = local(recording[0])
+        suffix = ".nwb.zarr" if whole and path is not None and path.is_dir() else ".nwb"
+        targets.append(place / f"{kept}_desc-{DESCRIPTION}{suffix}")
     return targets
 
 
@@ -155,13 +202,19 @@ def amended_files(found: Sequence[Recording]) -> list[Path]:
     Raises
     ------
     InputError
-        If one is remote, or several files are joined.
+        If one is remote or a lindi file, or several files are joined.
     """
     targets = []
     for recording in found:
         path = local(recording[0])
-        if path is None or len(recording) > 1:
-            reason = "it is not on this machine" if path is None else "it is several files"
+        if path is None or len(recording) > 1 or path.name.endswith(_LINDI):
+            reason = (
+                "it is not on this machine"
+                if path is None
+                else "it is several files"
+                if len(recording) > 1
+                else "it is a lindi file"
+            )
             raise InputError(
                 f"a result cannot be written into this recording: {reason}",
                 where=shown(recording),

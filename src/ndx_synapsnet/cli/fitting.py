@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,9 +19,11 @@ from ..errors import InputError
 from ..experiment import fit_held, run_digests, sessions_held
 from ..nwb.prefetch import read_ahead, read_recording
 from ..nwb.results import require_new_run, write_result
+from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
+from ..nwb.whole import write_whole
 from ..show import tables
 from ..show.plots import save_pictures
-from .files import Recording, free, local, shown, stem
+from .files import Recording, free, local, shown, stem, whole_of
 from .output import print_json, summary
 from .transfers import Transfers
 
@@ -48,6 +50,10 @@ class Task:
     checkpoints: Sequence[Path]
     """Folders; of a joint fit one."""
     in_place: bool
+    with_source: bool
+    """Whether each new file is to hold all of its recording too."""
+    supplied: Mapping[str, Any]
+    """What people say of subject and session where a recording does not."""
     name: str | None
     replace: bool
     compress: bool
@@ -76,6 +82,10 @@ class Task:
 
     def require_new(self, j: int, digest: str | None) -> None:
         """Raise if the same run is there already; nothing was learned yet."""
+        whole = whole_of(self.recordings[j]) if self.with_source else None
+        if whole is not None:
+            require_new_run(whole, digest, in_place=True, name=self.name)
+            return
         require_new_run(self.targets[j], digest, in_place=self.in_place, name=self.name, replace=self.replace)
 
     def write(self, j: int, result: FitResult, session: Session) -> tuple[dict[str, Any], list[Any]]:
@@ -84,15 +94,27 @@ class Task:
         if interrupted:
             target = free(self.beside[j].with_name(f"{stem(self.beside[j])}-interrupted.nwb"))
         in_place = self.in_place and not interrupted
-        replace = self.replace and not interrupted
-        run = write_result(result, target, in_place=in_place, name=self.name, compress=self.compress, replace=replace)
+        whole = whole_of(self.recordings[j]) if self.with_source and not interrupted else None
+        if whole is not None:
+            run = write_whole(result, whole, target, name=self.name, compress=self.compress)
+        else:
+            replace = self.replace and not interrupted
+            run = write_result(
+                result, target, in_place=in_place, name=self.name, compress=self.compress, replace=replace
+            )
         record = {"source": shown(self.recordings[j]), "file": str(run.path), "run": run.run, **summary(result)}
+        lacking = [] if in_place else lacks_for_dandi(result.provenance["source"])
+        record["missing_for_dandi"] = lacking
         items = [
             *(f"  note: {note}" for note in result.provenance["notes"]),
             tables.scores(result),
             result.verdict,
             f"Written: {run.path}, run {run.run}{', in the place of an earlier one' if run.replaced else ''}",
         ]
+        if lacking:
+            items.append(f"  note: for DANDI these are missing: {', '.join(lacking)}; give them by --metadata")
+        if not in_place:
+            items += [f"  note: DANDI will not take this: {odd}" for odd in odd_for_dandi(result.provenance["source"])]
         if self.pictures is not None:
             place = self.pictures if len(self.recordings) == 1 else self.pictures / Path(run.path).stem
             ids = {identity: row for row, identity in enumerate(session.neurons.id)}
@@ -184,7 +206,7 @@ def fit_each(task: Task, world: World) -> None:
         for j in todo:
             try:
                 with task.transfers.bar():
-                    session = next(sessions)
+                    session = with_supplied(next(sessions), task.supplied)
                 task.tell_read(j, session)
                 record = _fit_one(task, world, j, session)
                 del session  # its memory is wanted for the one after the next
@@ -264,7 +286,7 @@ def _read_all(task: Task, world: World, folder: Path) -> tuple[list[Session], bo
         with read_ahead(task.recordings, task.reading, ahead=ahead, parallel=True) as reading:
             for j in range(len(task.recordings)):
                 with task.transfers.bar():
-                    session = next(reading)
+                    session = with_supplied(next(reading), task.supplied)
                 task.tell_read(j, session)
                 size += memory.session_bytes(session)
                 if task.spill is None and not spilling and not memory.fits(size, share):
@@ -280,5 +302,6 @@ def _read_all(task: Task, world: World, folder: Path) -> tuple[list[Session], bo
                 if j not in held:
                     sessions[j] = memory.emptied(sessions[j])
                 elif spilling:
-                    sessions[j] = memory.spilled(read_recording(recording, task.reading), folder)
+                    again = with_supplied(read_recording(recording, task.reading), task.supplied)
+                    sessions[j] = memory.spilled(again, folder)
     return sessions, spilling

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -110,12 +111,48 @@ reading_options = _added(
     (("--stop",), {"type": float, "metavar": "S", "help": "Leave out what is after this time."}),
 )
 
+#: Adds the options that supply what a source does not say of subject and session.
+metadata_options = _added(
+    "Subject and session, where the recording does not name them",
+    (
+        ("--metadata",),
+        {
+            "type": click.Path(path_type=Path),
+            "metavar": "FILE",
+            "help": "YAML with fields of the session, and those of the subject in a section of that name.",
+        },
+    ),
+    (("--subject-id",), {"metavar": "ID", "help": "The subject."}),
+    (("--species",), {"metavar": "NAME", "help": "Such as 'Mus musculus'."}),
+    (("--sex",), {"metavar": "M|F|O|U", "help": "Male, female, other or unknown."}),
+    (("--age",), {"metavar": "P90D", "help": "The subject's age at the session, an ISO 8601 duration."}),
+    (("--session-id",), {"metavar": "ID", "help": "The session."}),
+)
+
 _REMOTE = ("instance", "no_cache", "verify", "workers")
 
 
 def split_remote(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options of `remote_options` out of `options`, and return them."""
     return {name: options.pop(name) for name in _REMOTE}
+
+
+_METADATA = ("subject_id", "species", "sex", "age", "session_id")
+
+
+def split_metadata(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of `metadata_options` out of `options`, and return what they say (see `nwb.supplied`).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a field or value is refused.
+    """
+    from ..nwb.supplied import load_supplied
+
+    file = options.pop("metadata")
+    given = {name: options.pop(name) for name in _METADATA}
+    return {} if file is None and not any(given.values()) else load_supplied(file, **given)
 
 
 def read_config(

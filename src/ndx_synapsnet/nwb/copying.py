@@ -48,16 +48,48 @@ def copy(source: Path, target: Path) -> None:
         _copy_file(source, target)
         _copy_access(source, target)
         return
-    shutil.copytree(source, target, symlinks=True, copy_function=_copy_dated)
-    for folder, _, _ in os.walk(source):
+    for folder, folders, files in os.walk(source):
+        new = target / Path(folder).relative_to(source)
+        new.mkdir(0o700)
+        for name in (*folders, *files):
+            old = Path(folder, name)
+            if old.is_symlink():
+                (new / name).symlink_to(os.readlink(old))
+            elif name in files:
+                _copy_file(old, new / name)
+                _copy_access(old, new / name)
+                status = old.stat()
+                os.utime(new / name, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for folder, _, _ in os.walk(source, topdown=False):  # one that is not to be written to has its files by now
         _copy_access(Path(folder), target / Path(folder).relative_to(source))
 
 
-def _copy_dated(source: str, target: str) -> None:
-    _copy_file(Path(source), Path(target))
-    _copy_access(Path(source), Path(target))
-    status = os.stat(source)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+def copy_content(source: Path, target: Path) -> None:
+    """Copy a file or folder as a new one of whoever makes it, with that one's permissions and no attributes."""
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=False, copy_function=_copy_plain)
+        for folder, _, _ in os.walk(target):  # copytree gives folders the permissions of the source's
+            os.chmod(folder, stat.S_IMODE(os.stat(folder).st_mode) | stat.S_IRWXU)
+    else:
+        _copy_plain(str(source), str(target))
+
+
+def _copy_plain(source: str, target: str) -> None:
+    with open(source, "rb") as a, open(target, "xb") as b:
+        if not share_blocks(a.fileno(), b.fileno()):
+            shutil.copyfileobj(a, b, 2**22)
+
+
+def keep_access(source: Path, target: Path) -> None:
+    """Give files of a copied folder that were written anew the owner, attributes and permissions that they had.
+
+    Zarr writes a file by putting a new one in its place.
+    """
+    for folder, _, files in os.walk(source):
+        for name in files:
+            old, new = Path(folder, name), target / Path(folder, name).relative_to(source)
+            if not old.is_symlink() and new.is_file() and old.stat().st_mtime_ns != new.stat().st_mtime_ns:
+                _copy_access(old, new)
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -243,6 +275,12 @@ def require_replaceable(source: Path) -> None:
         If it is write-protected, marked immutable, has other names (hard links), or something is mounted on it.
     """
     status = source.stat()
+    if _flags(source) & (_IMMUTABLE | _APPEND_ONLY):
+        raise InputError(
+            "the file is marked as not to be changed (chattr +i or +a)",
+            where=str(source),
+            remedy="Write the results into a new file, or take the mark away first.",
+        )
     if not status.st_mode & 0o222 or not os.access(source, os.W_OK):
         raise InputError(
             "the file is write-protected",
@@ -260,12 +298,6 @@ def require_replaceable(source: Path) -> None:
             "something is mounted in its place, which cannot be replaced",
             where=str(source),
             remedy="Name the place it is mounted from, or write beside it (-o).",
-        )
-    if _flags(source) & (_IMMUTABLE | _APPEND_ONLY):
-        raise InputError(
-            "the file is marked as not to be changed (chattr +i or +a)",
-            where=str(source),
-            remedy="Write the results into a new file, or take the mark away first.",
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pynwb import H5DataIO, NWBFile
 
-Format = Literal["hdf5", "zarr"]
+Format = Literal["hdf5", "zarr", "lindi"]
 
 #: Bytes in one chunk: a few milliseconds to read, and small beside any cache.
 CHUNK_BYTES = 2**20
@@ -29,8 +29,8 @@ class Layout:
 
     Parameters
     ----------
-    format : {"hdf5", "zarr"}
-        Zarr chunks and compresses by itself, so nothing is asked of it.
+    format : {"hdf5", "zarr", "lindi"}
+        Zarr chunks and compresses by itself, so nothing is asked of it; lindi compresses by itself.
     compress : bool
         Compress with gzip (HDF5 only). Forecasts are noise to a compressor: about 14 % smaller, 20 times slower.
     """
@@ -48,5 +48,7 @@ class Layout:
         """Return `array` (any shape but scalar), wrapped with its layout where that needs saying."""
         if self.format == "zarr" or array.nbytes < SMALL_BYTES:
             return array
+        if self.format == "lindi":
+            return H5DataIO(data=array, chunks=chunk_shape(array.shape, array.itemsize))
         gzip = {"compression": "gzip", "compression_opts": 4, "shuffle": True} if self.compress else {}
         return H5DataIO(data=array, chunks=chunk_shape(array.shape, array.itemsize), **gzip)

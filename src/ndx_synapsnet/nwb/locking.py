@@ -91,7 +91,8 @@ def sole_writer(path: Path, *, wait: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        place.unlink(missing_ok=True)
+        with suppress(OSError):  # an empty file that stays is no hindrance
+            place.unlink()
         os.close(descriptor)
 
 

@@ -24,6 +24,19 @@ NO_ANIMAL = {
     "age": "P0D",
 }
 
+#: Fields of a session that are carried over from its source: as text, and as lists of text.
+SESSION_TEXTS = (
+    "session_id",
+    "experiment_description",
+    "institution",
+    "lab",
+    "protocol",
+    "pharmacology",
+    "surgery",
+    "virus",
+)
+SESSION_LISTS = ("experimenter", "keywords", "related_publications")
+
 _SUBJECT_FIELDS = {argument["name"] for argument in get_docval(Subject.__init__)}
 _MODULES = {
     "ecephys": "Processed extracellular electrophysiology data.",
@@ -45,19 +58,16 @@ def new_nwbfile(source: Mapping[str, Any], *, description: str, identifier: str 
         A fresh one is made unless given: no two files share one.
     """
     start = parse_time(source.get("session_start_time")) or datetime.now(timezone.utc).replace(microsecond=0)
-    optional: dict[str, Any] = {
-        name: str(source[name]) for name in ("session_id", "lab", "institution") if source.get(name)
-    }
-    for name in ("experimenter", "keywords"):
-        if source.get(name):
-            optional[name] = [str(item) for item in source[name]]
+    optional: dict[str, Any] = {name: str(source[name]) for name in SESSION_TEXTS if source.get(name)}
+    optional |= {name: [str(item) for item in source[name]] for name in SESSION_LISTS if source.get(name)}
+    experiment = optional.pop("experiment_description", None)
     if (reference := parse_time(source.get("timestamps_reference_time"))) is not None:
         optional["timestamps_reference_time"] = reference
     return NWBFile(
         session_description=str(source.get("session_description") or description),
         identifier=identifier or str(uuid4()),
         session_start_time=start,
-        experiment_description=description,
+        experiment_description=f"{description} The experiment: {experiment}" if experiment else description,
         was_generated_by=[["ndx-synapsnet", _own_version()]],
         subject=_subject(source.get("subject")),
         **optional,

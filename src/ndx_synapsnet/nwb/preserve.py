@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from hdmf.backends.hdf5.h5tools import H5SpecWriter
 from hdmf.backends.utils import NamespaceToBuilderHelper
 
@@ -26,42 +27,38 @@ SCHEMAS_AT = ".specloc"
 _CORE = {"core", "hdmf-common", "hdmf-experimental"}
 
 
-def has_schemas(path: Path) -> bool:
-    """Return whether a file keeps the schemas it was written by."""
-    if path.is_dir():
-        return SCHEMAS_AT in _read_json(path / ".zattrs")
-    with h5py.File(path, "r") as file:
-        return SCHEMAS_AT in file.attrs
+def has_schemas(place: h5py.File | Path) -> bool:
+    """Return whether an open HDF5 file, or a Zarr folder, keeps the schemas it was written by."""
+    return SCHEMAS_AT in (_read_json(place / ".zattrs") if isinstance(place, Path) else place.attrs)
 
 
-def add_schemas(path: Path, catalog: Any) -> None:
+def add_schemas(place: h5py.File | Path, catalog: Any) -> None:
     """Add the schemas of extensions to a file that keeps schemas; those that it has already are left alone.
 
     Beside earlier versions of this package's own one the present one is added.
 
     Parameters
     ----------
-    path : Path
-        An HDF5 file or a Zarr folder.
+    place : h5py.File or Path
+        An HDF5 file that is open for writing, or a Zarr folder.
     catalog : hdmf.spec.NamespaceCatalog
         What it was written by.
     """
-    if path.is_dir():
-        try:
-            import zarr
-            from hdmf_zarr.utils import ZarrSpecWriter
-        except ImportError as error:
-            raise missing_extra("hdmf-zarr", "zarr") from error
-        root = zarr.open_group(str(path), mode="r+")
-        location = root.attrs[SCHEMAS_AT]
-        _write_missing(
-            root[location.get("path", "/specifications") if isinstance(location, dict) else location],
-            catalog,
-            ZarrSpecWriter,
-        )
-    else:
-        with h5py.File(path, "r+") as file:
-            _write_missing(file[file.attrs[SCHEMAS_AT]], catalog, H5SpecWriter)
+    if not isinstance(place, Path):
+        _write_missing(place[place.attrs[SCHEMAS_AT]], catalog, H5SpecWriter)
+        return
+    try:
+        import zarr
+        from hdmf_zarr.utils import ZarrSpecWriter
+    except ImportError as error:
+        raise missing_extra("hdmf-zarr", "zarr") from error
+    root = zarr.open_group(str(place), mode="r+")
+    location = root.attrs[SCHEMAS_AT]
+    _write_missing(
+        root[location.get("path", "/specifications") if isinstance(location, dict) else location],
+        catalog,
+        ZarrSpecWriter,
+    )
 
 
 def _write_missing(group: Any, catalog: Any, writer: Any) -> None:
@@ -74,16 +71,23 @@ def _write_missing(group: Any, catalog: Any, writer: Any) -> None:
         NamespaceToBuilderHelper.convert_namespace(catalog, name).export("namespace", writer=writer(place))
 
 
-def put_back_attributes(source: Path, copy: Path, *, without: Collection[str] = ()) -> None:
+def put_back_attributes(source: Path, copy: h5py.File | Path, *, without: Collection[str] = ()) -> None:
     """Give objects of `copy` the attributes that they have in `source`, where these were changed; keep added ones.
 
-    Objects of `source` at the absolute paths `without` are gone from `copy`: what is there now is another one.
+    Parameters
+    ----------
+    source : Path
+        An HDF5 file, or a Zarr folder.
+    copy : h5py.File or Path
+        Its copy: an HDF5 file that is open for writing, or a folder.
+    without : collection of str
+        Absolute paths of objects that are gone from `copy`: what is there now is another one.
     """
-    if not source.is_dir():
-        with h5py.File(source, "r") as old, h5py.File(copy, "r+") as new:
-            for _, a, b in paired_objects(old, new, without):
-                for name in changed_attributes(a, b) if b is not None else ():
-                    b.attrs.create(name, a.attrs[name], dtype=a.attrs.get_id(name).dtype)
+    if not isinstance(copy, Path):
+        with h5py.File(source, "r") as old:
+            for _, a, b in paired_objects(old, copy, without):
+                for name in changed_attributes(a, b) if type(a) is type(b) else ():
+                    _copy_attribute(a, b, name)
         return
     for old_file in source.rglob(".zattrs"):
         place = old_file.relative_to(source)
@@ -91,12 +95,25 @@ def put_back_attributes(source: Path, copy: Path, *, without: Collection[str] = 
         if any(Path(gone[1:]) in place.parents for gone in without):
             continue
         old_values, new_values = _read_json(old_file), _read_json(new_file)
-        if any(new_values.get(name) != value for name, value in old_values.items()):
+        if any(json.dumps(new_values.get(name)) != json.dumps(value) for name, value in old_values.items()):
             new_file.write_text(json.dumps({**new_values, **old_values}, indent=4), encoding="utf-8")
     if (copy / ".zmetadata").exists():
         import zarr
 
         zarr.consolidate_metadata(str(copy))
+
+
+def _copy_attribute(a: Any, b: Any, name: str) -> None:
+    """Give `b` an attribute of `a`, of the same type and to the bit; in a copy of a file references stay right so."""
+    if name in b.attrs:
+        del b.attrs[name]
+    old = a.attrs.get_id(name)
+    space = old.get_space()
+    new = h5py.h5a.create(b.id, name.encode(), old.get_type().copy(), space)
+    if space.get_simple_extent_type() != h5py.h5s.NULL:
+        value = np.empty(old.shape, old.dtype)
+        old.read(value)
+        new.write(value)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

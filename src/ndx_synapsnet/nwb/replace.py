@@ -25,15 +25,17 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 #: What is said where two folders cannot be exchanged.
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
+_ENDINGS: dict[Format, str] = {"hdf5": ".nwb", "zarr": ".zarr", "lindi": ".lindi.tar"}
+
 
 def temporary_name(path: Path, file_format: Format, *, kind: str = "tmp") -> Path:
     """Return a new name in the folder of `path`: on the same disk, and external links in it stay right."""
-    return path.with_name(f".{path.name}.{uuid4().hex}.{kind}{'.zarr' if file_format == 'zarr' else '.nwb'}")
+    return path.with_name(f".{path.name}.{uuid4().hex}.{kind}{_ENDINGS[file_format]}")
 
 
 def _beside(path: Path, kind: str) -> list[Path]:
     """Return what `temporary_name` has named, beside a file."""
-    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{32}}\.{kind}\.(nwb|zarr)")
+    pattern = re.compile(re.escape(f".{path.name}.") + rf"[0-9a-f]{{32}}\.{kind}\.(nwb|zarr|lindi\.tar)")
     return [p for p in path.parent.glob(f".{glob.escape(path.name)}.*") if pattern.fullmatch(p.name)]
 
 
@@ -132,26 +134,42 @@ def replace(new: Path, path: Path) -> None:
     ----------
     new, path : Path
         Both in the same folder; `new` is on the disk already (`sync_all`).
+
+    Raises
+    ------
+    OSError
+        If `path` could not be replaced; it is as it was.
+    InputError
+        If it has been replaced, but the disk failed after that.
     """
     if not path.is_dir():
         os.replace(new, path)
-        sync(path.parent)
-        return
-    if exchange(new, path):
-        sync(path.parent)  # before anything of the old one goes
-        remove(new)
-        return
-    old = temporary_name(path, "zarr", kind="old")
+        old = None
+    elif exchange(new, path):
+        old = new
+    else:
+        aside = temporary_name(path, "zarr", kind="old")
+        try:
+            os.rename(path, aside)
+            os.rename(new, path)
+        except BaseException:
+            if not path.exists() and aside.exists():
+                os.rename(aside, path)
+            raise
+        old = aside
     try:
-        os.rename(path, old)
-        os.rename(new, path)
-    except BaseException:
-        if not path.exists() and old.exists():
-            os.rename(old, path)
-        raise
-    sync(path.parent)
-    os.rename(old, new)  # no longer what would be put back
-    remove(new)
+        sync(path.parent)  # before anything of the old one goes
+        if old is not None and old != new:
+            os.rename(old, new)  # no longer what would be put back
+            old = new
+        if old is not None:
+            remove(old)
+    except OSError as error:
+        raise InputError(
+            f"the new content is in place, but the disk failed after that ({error.strerror or error})",
+            where=str(path),
+            remedy="Have the disk checked. What may be left beside the file goes with the next write.",
+        ) from error
 
 
 def exchange(a: Path, b: Path) -> bool:

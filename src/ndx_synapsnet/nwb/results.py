@@ -72,7 +72,8 @@ def write_result(
     result : FitResult
         What to write.
     path : path
-        With `in_place` the existing file; otherwise a new one, ``.nwb`` for HDF5 or ``.zarr`` for Zarr.
+        With `in_place` the existing file; otherwise a new one: ``.nwb`` for HDF5, ``.zarr`` for Zarr or
+        ``.lindi.tar`` for lindi.
     in_place : bool
         Whether to add to an existing file. It is copied, changed, validated and compared with the original, which is
         only then replaced: whatever fails or is interrupted before leaves it as it was.
@@ -97,7 +98,7 @@ def write_result(
         already (see `run_digest`).
     """
     path = Path(path)
-    digest = _digest_of(result)
+    digest = digest_of(result)
     if in_place or (replace and path.exists()):
         target = store.require_amendable(path)
         planned = stamp(target)
@@ -202,7 +203,7 @@ def _run_to_replace(
     return None
 
 
-def _digest_of(result: FitResult) -> str | None:
+def digest_of(result: FitResult) -> str | None:
     """Return what a result is recognised by; None if that is not known."""
     return recorded_digest(result.config, result.provenance, samples=len(result.split))
 

@@ -24,9 +24,10 @@ from pynwb import NWBHDF5IO, NWBFile, validate
 
 from ..errors import InputError
 from .compare import first_difference
-from .copying import copy, set_aside_room
+from .copying import copied_bytes, copy, copy_content, keep_access, set_aside_room
 from .disk_errors import plain_errors
 from .layout import Format
+from .lindi_tar import write_lindi_tar
 from .locking import no_hdf5_writer, sole_writer
 from .preserve import add_schemas, has_schemas, put_back_attributes
 from .removal import object_paths, remove_from_hdf5, remove_from_zarr
@@ -47,11 +48,13 @@ from .targets import (
     room_needed,
     zarr_io,
 )
+from .unfailing import open_to_write
 
 __all__ = [
     "WritePlan",
     "amend",
     "create",
+    "derive",
     "format_of",
     "plan",
     "require_amendable",
@@ -68,7 +71,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
     Parameters
     ----------
     path : path
-        The new file: ``.nwb`` for HDF5, ``.zarr`` for a Zarr folder.
+        The new file: ``.nwb`` for HDF5, ``.zarr`` for a Zarr folder, ``.lindi.tar`` for lindi.
     nwbfile : NWBFile
         What to write.
     room : int
@@ -87,15 +90,14 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
         temporary = temporary_name(path, file_format)
         require_room(path, room)
         try:
-            with _open(temporary, file_format, "w") as io:
-                io.write(nwbfile)
+            _write_new(temporary, file_format, nwbfile)
             _require_valid(temporary, file_format, None, where=path)
             sync_all(temporary)
             require_free(path)
             os.replace(temporary, path)
             sync(path.parent)
         finally:
-            delete(temporary)
+            _tidy(temporary)
 
 
 def amend(
@@ -154,7 +156,8 @@ def amend(
             require_room(source, room_needed(source, check_amendable(source), room))
             copy(source, temporary)
             answer = _modify(temporary, file_format, modify, source, removed, room)
-            put_back_attributes(source, temporary, without=removed)
+            if file_format == "zarr":
+                keep_access(source, temporary)
             sync_all(temporary)
             _require_valid(temporary, file_format, source, where=source)
             if (difference := first_difference(source, temporary, without=removed)) is not None:
@@ -165,6 +168,57 @@ def amend(
                 )
             require_same(source, before)
             replace(temporary, source)
+        finally:
+            _tidy(temporary)
+    return answer
+
+
+def derive(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], modify: Callable[[NWBFile], _T], *, room: int = 0
+) -> _T:
+    """Write a new file that holds everything of another one, and what `modify` adds; as safely as `create` and `amend`.
+
+    Parameters
+    ----------
+    source : path
+        An NWB file (HDF5), or an NWB-Zarr folder; it is only read, and may be write-protected.
+    path : path
+        The new file, of the same format. It belongs to who writes it.
+    modify : callable
+        As for `amend`.
+    room : int
+        Bytes that `modify` will add, rather too many.
+
+    Raises
+    ------
+    InputError
+        As `create` and `amend`, or if the formats differ. Nothing is left behind.
+    """
+    source, path = Path(source), Path(path)
+    file_format = require_new(path)
+    if file_format != ("zarr" if source.is_dir() else "hdf5"):
+        raise InputError(
+            f"all of a {'Zarr folder' if source.is_dir() else 'file in HDF5'} can be kept in that format only",
+            where=str(path),
+            remedy=f"End the name in {'.zarr' if source.is_dir() else '.nwb'}.",
+        )
+    with plain_errors(path), sole_writer(path), _quiet(source, file_format, 0):
+        remove_leftovers(path)
+        temporary = temporary_name(path, file_format)
+        before = stamp(source)
+        try:
+            _require_readable(source, file_format)
+            require_room(path, copied_bytes(source) + room)
+            copy_content(source, temporary)
+            answer = _modify(temporary, file_format, modify, source, (), room)
+            sync_all(temporary)
+            _require_valid(temporary, file_format, source, where=path)
+            if (difference := first_difference(source, temporary)) is not None:
+                raise InputError(f"the new file would differ from its source: {difference}", where=str(path))
+            require_same(source, before)
+            require_free(path)
+            os.replace(temporary, path)
+            sync(path.parent)
         finally:
             delete(temporary)
     return answer
@@ -180,9 +234,30 @@ def _quiet(source: Path, file_format: Format, wait: float) -> Iterator[None]:
             yield
 
 
-def _open(path: Path, file_format: Format, mode: str, file: h5py.File | None = None) -> Any:
-    """Return pynwb's reader and writer of a file, open; of an HDF5 file that h5py has opened, if that is given."""
-    return NWBHDF5IO(str(path), mode, file=file) if file_format == "hdf5" else zarr_io()(str(path), mode)
+def _tidy(temporary: Path) -> None:
+    """Remove what is of no more use; where the disk refuses that, the next write does it."""
+    with suppress(OSError):
+        delete(temporary)
+
+
+def _write_new(path: Path, file_format: Format, nwbfile: NWBFile) -> None:
+    if file_format == "lindi":
+        write_lindi_tar(path, nwbfile)
+    elif file_format == "zarr":
+        with _open(path, file_format, "w") as io:
+            io.write(nwbfile)
+    else:
+        with open_to_write(path, new=True) as file:
+            io = _open(path, file_format, "w", file)
+            io.write(nwbfile)
+            io.close_linked_files()
+
+
+def _open(path: Path, file_format: Format, mode: str, place: h5py.File | Path | None = None) -> Any:
+    """Return pynwb's reader and writer of a file, open; of an HDF5 file that is open already, if that is given."""
+    if file_format == "zarr":
+        return zarr_io()(str(path), mode)
+    return NWBHDF5IO(str(path), mode, file=place if isinstance(place, h5py.File) else None)
 
 
 def _require_readable(source: Path, file_format: Format) -> None:
@@ -192,8 +267,12 @@ def _require_readable(source: Path, file_format: Format) -> None:
             return
     elif file_format == "zarr" and is_zarr(source):
         return
-    with open_source(source):  # says in plain words what is wrong
-        pass
+    with open_source(source) as opened:  # says in plain words what is wrong
+        raise InputError(
+            f"a {opened.format} file is not written into, and not copied",
+            where=str(source),
+            remedy="Write the results into a new file instead.",
+        )
 
 
 def _modify(
@@ -204,36 +283,41 @@ def _modify(
     removed: Collection[str],
     room: int,
 ) -> _T:
-    """Open the copy, take out of it what is to go, have it modified, and write it."""
-    holds_schemas = has_schemas(path)
-    if file_format == "zarr" and removed:
-        remove_from_zarr(path, removed, where=str(source))
-    io = file = None
-    try:
+    """Open the copy, take out of it what is to go, have it modified, written, and its old attributes put back."""
+    with _writable(path, file_format, room) as place:
+        holds_schemas = has_schemas(place)
+        if isinstance(place, h5py.File):
+            remove_from_hdf5(place, removed, where=str(source))
+        elif removed:
+            remove_from_zarr(place, removed, where=str(source))
         try:
             with collected_warnings():  # what readers say of the source is not said again
-                if file_format == "hdf5":
-                    set_aside_room(path, room)
-                    file = h5py.File(path, "r+")
-                    remove_from_hdf5(file, removed, where=str(source))
-                io = _open(path, file_format, "r+", file)
+                io = _open(path, file_format, "r+", place)
                 nwbfile = io.read()
-        except InputError:
-            raise
         except Exception:
             with open_source(source):  # says in plain words what is wrong, and names the source
                 pass
             raise
-        answer = modify(nwbfile)
-        io.write(nwbfile, cache_spec=not holds_schemas)
-    finally:
-        if io is not None:
-            io.close()
-        if file is not None:
-            file.close()
-    if holds_schemas:
-        add_schemas(path, io.manager.namespace_catalog)
+        try:
+            answer = modify(nwbfile)
+            io.write(nwbfile, cache_spec=not holds_schemas)
+        finally:
+            io.close_linked_files() if file_format == "hdf5" else io.close()
+        if holds_schemas:
+            add_schemas(place, io.manager.namespace_catalog)
+        put_back_attributes(source, place, without=removed)
     return answer
+
+
+@contextmanager
+def _writable(path: Path, file_format: Format, room: int) -> Iterator[h5py.File | Path]:
+    """Yield the copy to write to: an HDF5 file that is open meanwhile, or the folder itself."""
+    if file_format == "zarr":
+        yield path
+        return
+    set_aside_room(path, room)
+    with open_to_write(path) as file:
+        yield file
 
 
 def _require_valid(path: Path, file_format: Format, source: Path | None, *, where: Path) -> None:
@@ -254,5 +338,8 @@ def validation_errors(path: Path, file_format: Format) -> set[str]:
     with collected_warnings():
         if file_format == "hdf5":
             return {str(error) for error in validate(path=str(path))}
+        if file_format == "lindi":
+            with open_source(path) as opened:
+                return {str(error) for error in validate(io=opened.nwbfile.read_io)}
         with _open(path, file_format, "r") as io:
             return {str(error) for error in validate(io=io)}

@@ -13,6 +13,7 @@ from ..errors import InputError, missing_extra
 from .copying import How, copied_bytes, probe, require_replaceable
 from .disk_errors import plain_errors
 from .layout import Format
+from .lindi_tar import require_lindi
 from .locking import sole_writer
 from .replace import recover, set_aside
 
@@ -75,11 +76,15 @@ def format_of(path: Path) -> Format:
     Raises
     ------
     InputError
-        If it ends in neither ``.nwb`` nor ``.zarr``.
+        If it ends in none of ``.nwb``, ``.zarr`` and ``.lindi.tar``.
     """
+    if path.name.endswith(".lindi.tar"):
+        return "lindi"
     formats: dict[str, Format] = {".nwb": "hdf5", ".zarr": "zarr"}
     if path.suffix not in formats:
-        raise InputError("the name does not say the format", where=str(path), remedy="End it in .nwb or .zarr.")
+        raise InputError(
+            "the name does not say the format", where=str(path), remedy="End it in .nwb or .zarr, or .lindi.tar."
+        )
     return formats[path.suffix]
 
 
@@ -101,6 +106,8 @@ def require_new(path: Path) -> Format:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
     if file_format == "zarr":
         zarr_io()
+    elif file_format == "lindi":
+        require_lindi()
     return file_format
 
 

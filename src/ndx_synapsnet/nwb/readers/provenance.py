@@ -10,6 +10,7 @@ from typing import Any
 from pynwb import NWBFile
 
 from ...session import from_mapping
+from ..metadata import SESSION_LISTS, SESSION_TEXTS
 from .config import ReadConfig
 
 
@@ -42,7 +43,7 @@ def with_settings(config: ReadConfig | None, settings: Mapping[str, Any]) -> Rea
 
 
 def file_record(nwbfile: NWBFile) -> dict[str, Any]:
-    """Return what the file says about itself; lab, institution, experimenter and keywords only where they are set."""
+    """Return what the file says about itself; of the session's description only what is set."""
     record: dict[str, Any] = {
         "identifier": str(nwbfile.identifier),
         "session_id": _text(nwbfile.session_id) or None,
@@ -52,12 +53,8 @@ def file_record(nwbfile: NWBFile) -> dict[str, Any]:
         "file_object_id": str(nwbfile.object_id),
         "subject": subject_record(nwbfile),
     }
-    where_set = {
-        "lab": _text(nwbfile.lab),
-        "institution": _text(nwbfile.institution),
-        "experimenter": _texts(nwbfile.experimenter),
-        "keywords": _texts(nwbfile.keywords),
-    }
+    where_set: dict[str, Any] = {name: _text(getattr(nwbfile, name)) for name in SESSION_TEXTS if name not in record}
+    where_set |= {name: _texts(getattr(nwbfile, name)) for name in SESSION_LISTS}
     return record | {key: value for key, value in where_set.items() if value}
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pynwb import NWBHDF5IO
@@ -14,6 +16,7 @@ from .opened import OpenedFile, collected_warnings
 from .version import require_nwb2
 
 _TEMPLATE_START = "{{"
+_LARGEST = 2**28  # bytes of a description
 _METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
@@ -58,6 +61,51 @@ def parse_lindi(content: bytes | str, *, where: str, local: bool) -> dict[str, A
     return dict(system)
 
 
+def read_tar(path: Path) -> str:
+    """Return the reference file system of a lindi archive, its chunks as ranges of the archive itself.
+
+    Nothing is unpacked: a name in it is looked up among its members, and is no path.
+
+    Raises
+    ------
+    InputError
+        If it is no such archive, or refers to what is neither in it nor on the web.
+    """
+    where = str(path)
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = {member.name: member for member in archive if member.isreg() and not member.issparse()}
+            description = members.get("lindi.json")
+            file = None if description is None else archive.extractfile(description)
+            if description is None or file is None or description.size > _LARGEST:
+                raise InputError("it has no description of its content (lindi.json), or too large a one", where=where)
+            system = json.loads(file.read())
+        templates = system.get("templates") or {}
+        refs = {key: _in_tar(key, value, members, templates, path) for key, value in dict(system["refs"]).items()}
+    except (tarfile.TarError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"this is no lindi archive ({error})", where=where) from error
+    return json.dumps({"refs": refs})
+
+
+def _in_tar(
+    key: str, value: Any, members: Mapping[str, tarfile.TarInfo], templates: Mapping[str, Any], path: Path
+) -> Any:
+    """Return a reference, if it is one to a part of a member, as one to a part of the archive."""
+    if not isinstance(value, list):
+        return value
+    url = _expanded(str(value[0]), templates)
+    if not url.startswith("./"):
+        _require_web(url, key, where=str(path), local=False)
+        return [url, *value[1:]]
+    member = members.get(url[2:])
+    start, length = (value[1], value[2]) if len(value) == 3 else (0, 0 if member is None else member.size)
+    if member is None or not 0 <= int(start) <= int(start) + int(length) <= member.size:
+        raise InputError("a part of it is missing", where=f"{path}, {key}")
+    return [str(path), member.offset_data + int(start), int(length)]
+
+
 def _expanded(url: str, templates: Mapping[str, Any]) -> str:
     for name, text in templates.items():
         url = url.replace(f"{_TEMPLATE_START}{name}}}}}", str(text))
@@ -95,6 +143,14 @@ def _require_no_pickle(value: Any, key: str, *, where: str) -> None:
         raise InputError("the metadata of an array are damaged", where=f"{where}, {key}") from error
     if pickled:
         raise InputError("it holds pickled objects, which are not read", where=f"{where}, {key}")
+
+
+def closed_for_good(client: Any) -> None:
+    """Keep a lindi file that was closed from being closed again.
+
+    It says that it is open for ever, so hdmf closes it at the end of the process, and lindi prints a warning then.
+    """
+    client.close = lambda: None
 
 
 @contextmanager
@@ -140,3 +196,5 @@ def open_lindi(content: bytes | str, *, where: str, record: Mapping[str, Any], l
             io.close()  # and the client with it
         elif client is not None:
             client.close()
+        if client is not None:
+            closed_for_good(client)

@@ -47,6 +47,10 @@ def open_local(uri: str) -> AbstractContextManager[OpenedFile]:
     if not path.exists():
         raise InputError("there is no such file", where=str(path), remedy="Check the path")
     if not path.is_dir():
+        if path.name.endswith(".lindi.tar"):
+            from .lindi import open_lindi, read_tar
+
+            return open_lindi(read_tar(path), where=str(path), record={}, local=True)
         if _is_json(path):
             from .lindi import open_lindi
 
