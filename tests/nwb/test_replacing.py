@@ -310,3 +310,14 @@ def test_hdf5_is_not_told_of_a_write_that_failed(
         store.amend(hdf5_recording, add)
     assert hdf5_recording.read_bytes() == before
     assert os.listdir(hdf5_recording.parent) == [hdf5_recording.name]
+
+
+def test_an_error_of_the_disk_that_another_one_hides_is_told(zarr_recording: Path) -> None:
+    def fail(nwbfile: NWBFile) -> None:
+        try:
+            raise OSError(errno.EIO, "Input/output error")
+        except OSError as error:
+            raise KeyError("units/.zattrs") from error  # as Zarr does
+
+    with pytest.raises(InputError, match=r"the disk failed \(Input/output error\)"):
+        store.amend(zarr_recording, fail)

@@ -235,7 +235,7 @@ def rows_by_call(
         for number, (_, call) in enumerate(chosen, 1):
             path = _copied(material, folder)
             ended = interrupt(lambda path=path: _write(material, path, _RUN), call, how)  # type: ignore[misc]
-            yield _row(material, path, ended, how, call, places[call], thorough=number % 10 == 1)
+            yield _row(material, path, ended, how, call, places[call], thorough=number % 10 == 0)
             if number % 25 == 0:
                 say(f"{material.kind}: {how} {number} of {len(chosen)}")
 

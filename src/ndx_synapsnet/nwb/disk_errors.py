@@ -32,10 +32,13 @@ def plain_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        code = _number(error)
+    except InputError:
+        raise
+    except Exception as error:
+        told = _of_disk(error)
+        code = _number(told)
         # what HDF5 appends is of use to its makers only
-        reason = re.split(r",? ?\(?(?:errno = |file write failed)", getattr(error, "strerror", None) or "")[0]
+        reason = re.split(r",? ?\(?(?:errno = |file write failed)", getattr(told, "strerror", None) or "")[0]
         if code in _FULL:
             raise InputError(
                 f"the disk is full or the file would be too large ({reason or os.strerror(code)})",
@@ -57,7 +60,17 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _number(error: Exception) -> int:
+def _of_disk(error: BaseException) -> BaseException:
+    """Return the error that tells of the disk: this one, or one that it came from. Zarr makes another one of some."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (OSError, RuntimeError)) and _number(seen) in _FULL | _FORBIDDEN | _BROKEN:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return error
+
+
+def _number(error: BaseException) -> int:
     """Return an error's number, 0 if it has none; HDF5 tells it in the text only."""
     number = getattr(error, "errno", None)
     if not number:
