@@ -142,6 +142,7 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (declared("provenance/decoder_weights", 2**33), "decoder_weights declares 8589934592 bytes"),
         (packed("effective/sources", 16), "effective/sources: the region is of shape .*more than there can be neurons"),
         (packed("provenance/split_length", 16), "split_length holds 16777216 values, expected at most"),
+        (packed("provenance/behavior_names", 1), "behavior_names holds 1048576 values, expected at most"),
         (elsewhere("effective/weights", virtual=False), "effective: the values of weights lie in another file"),
         (elsewhere("forecast/data", virtual=True), "forecast: the values of data lie in another file"),
         (region_of("provenance/training_curve"), "targets: the region is of another table"),

@@ -24,7 +24,7 @@ from .types import FitProvenance
 #: Longest session that a file may claim to describe: three days at 1 kHz, a quarter of a gigabyte of split codes.
 MAX_SAMPLES = 2**28
 #: Most runs of equal code in a split, and most epochs.
-_MAX_RUNS, _MAX_EPOCHS = 2**22, 2**20
+_MAX_RUNS, _MAX_EPOCHS, _MAX_BEHAVIORS = 2**22, 2**20, 2**14
 
 #: Of what kind parts of the record are; the others are for people to read.
 _RECORD: dict[tuple[str, ...], type | tuple[type, ...]] = {
@@ -239,8 +239,10 @@ def read_provenance(node: Any, *, n_neurons: int, where: str) -> Circumstances:
             f"activity_mean and activity_std have {len(mean)} and {len(std)} values for {n_neurons} neurons",
             where=where,
         )
-    names = () if node.behavior_names is None else read_texts(node.behavior_names, "behavior_names", where=where)
-    behavior = [numbers(name, np.float32, limit=_MAX_RUNS) for name in ("behavior_mean", "behavior_std")]
+    names: Any = ()
+    if node.behavior_names is not None:
+        names = read_texts(node.behavior_names, "behavior_names", where=where, limit=_MAX_BEHAVIORS)
+    behavior = [numbers(name, np.float32, limit=_MAX_BEHAVIORS) for name in ("behavior_mean", "behavior_std")]
     return Circumstances(
         config=_from_json(node.config, "config", where),
         provenance=read_record(node, where=where),
