@@ -23,7 +23,7 @@ from .types import FitProvenance
 
 #: Longest session that a file may claim to describe: three days at 1 kHz, a quarter of a gigabyte of split codes.
 MAX_SAMPLES = 2**28
-#: Most runs of equal code in a split, and most epochs.
+#: Most runs of equal code in a split, most epochs, most behavioural inputs.
 _MAX_RUNS, _MAX_EPOCHS, _MAX_BEHAVIORS = 2**22, 2**20, 2**14
 
 #: Of what kind parts of the record are; the others are for people to read.
