@@ -110,6 +110,12 @@ def region_of(table: str) -> Damage:
     return damage
 
 
+def names_itself(file: h5py.File) -> None:
+    """Let a table's list of columns refer to the table, which pynwb follows for ever."""
+    del file[f"{FIT}/neurons"].attrs["colnames"]
+    file[f"{FIT}/neurons"].attrs["colnames"] = file[f"{FIT}/neurons"].ref
+
+
 def record(text: str) -> Damage:
     return replaced("provenance/record", data=text)
 
@@ -147,6 +153,7 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (elsewhere("forecast/data", virtual=True), "forecast: the values of data lie in another file"),
         (region_of("provenance/training_curve"), "targets: the region is of another table"),
         (region_of("effective"), "pynwb cannot read the file"),
+        (names_itself, "pynwb cannot read the file"),
         (replaced("provenance/activity_std", shape=(4,), dtype=h5py.ref_dtype), "activity_std holds object, expected"),
         (replaced("neurons/neuron_id", data=NO_TEXT), "neuron_id cannot be read .*UnicodeDecodeError"),
         (replaced("neurons/source_path", data=RECORDS), "source_path holds"),

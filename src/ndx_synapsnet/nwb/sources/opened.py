@@ -62,7 +62,8 @@ def unreadable(error: Exception, *, by: str, where: str, what: str = "file") -> 
     if (own := input_error(error)) is not None:
         return own
     frames = traceback.extract_tb(error.__traceback__)
-    if frames and Path(frames[-1].filename).is_relative_to(_PACKAGE) and not isinstance(error, MemoryError):
+    used_up = isinstance(error, (MemoryError, RecursionError))  # by whomever: who asks last is not at fault
+    if frames and Path(frames[-1].filename).is_relative_to(_PACKAGE) and not used_up:
         raise error
     # hdmf's errors hold a dump of the whole object, and the reason as their last argument
     reason = next((str(part) for part in reversed(error.args) if isinstance(part, str)), type(error).__name__)
