@@ -305,6 +305,30 @@ def test_pickles_in_a_store_are_never_decoded(
     assert "UNPICKLED" not in os.environ
 
 
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": [1.5]}, r"shape is \[1.5\], expected whole numbers"),
+        ({"shape": "x"}, "shape is x, expected whole numbers"),
+        ({"chunks": [-1]}, r"chunks is \[-1\], expected whole numbers"),
+        ({"dtype": "|S2000000000"}, "values take 2000000000 bytes each"),
+        ({"dtype": "x"}, "no known type"),
+        ({"filters": [{"id": "vlen-bytes"}]}, "declares float32 that are packed as texts"),
+    ],
+)
+def test_arrays_that_no_writer_makes_are_refused(
+    whole_store: Path, tmp_path: Path, change: dict, message: str, consolidated: bool
+) -> None:
+    store = Path(shutil.copytree(whole_store, tmp_path / "hostile.zarr"))
+    name = f"{FIT[1:]}/effective/p_value/.zarray"
+    rewrite(store, name, lambda content: content.update(change), consolidated=consolidated)
+    if not consolidated:
+        (store / ".zmetadata").unlink()
+    with pytest.raises(InputError, match=f"effective/p_value: the array.*{message}"):
+        read_result(store)
+
+
 @pytest.mark.parametrize("source", ["../../elsewhere.zarr", "/etc", "http://127.0.0.1:9/x"])
 def test_a_store_refers_to_nothing_outside(whole_store: Path, tmp_path: Path, source: str) -> None:
     store = Path(shutil.copytree(whole_store, tmp_path / "hostile.zarr"))

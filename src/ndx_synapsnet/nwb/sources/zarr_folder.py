@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 from zarr.storage import DirectoryStore
 
-from .zarr_safety import has_pickles, pickled
+from .zarr_safety import has_pickles, pickled, require_sound_array
 
 _METADATA = (".zgroup", ".zarray", ".zattrs", ".zmetadata")
 
@@ -44,7 +44,23 @@ class FolderStore(DirectoryStore):
             if not metadata:
                 self.missing.add(key)
             raise
+        if metadata:
+            self._require_sound(key, content)
         return content
+
+    def _require_sound(self, key: str, content: bytes) -> None:
+        """Raise if an array's metadata, or those of any in the consolidated ones, would mislead zarr."""
+        name = posixpath.basename(key)
+        if name not in (".zarray", ".zmetadata"):
+            return
+        try:
+            found = json.loads(content)
+        except (ValueError, RecursionError):  # for zarr to say
+            return
+        arrays = {key: found} if name == ".zarray" else found.get("metadata", {}) if isinstance(found, Mapping) else {}
+        for place, array in arrays.items() if isinstance(arrays, Mapping) else ():
+            if posixpath.basename(place) == ".zarray":
+                require_sound_array(array, f"{self.path}, /{posixpath.dirname(place)}")
 
     def _of_pickles(self, folder: str) -> bool:
         """Return whether a folder is inside an array that either copy of the metadata says to be of pickles."""

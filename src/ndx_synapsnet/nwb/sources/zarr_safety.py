@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from hdmf_zarr import NWBZarrIO
 
 from ...errors import InputError
+
+_LARGEST = 2**20  # bytes of a value: zarr makes one, to fill chunks with, as soon as it reads of them
 
 
 class ClosedZarrIO(NWBZarrIO):
@@ -28,9 +31,46 @@ class ClosedZarrIO(NWBZarrIO):
 
 def has_pickles(array: Mapping[str, Any]) -> bool:
     """Return whether the metadata of an array say that its chunks hold pickles, which run code when they are read."""
+    return "pickle" in _codecs(array)
+
+
+def require_sound_array(array: Any, where: str) -> None:
+    """Raise if the metadata of an array are none that a writer makes, and zarr would take them as they are.
+
+    Parameters
+    ----------
+    array : object
+        What the JSON of a ``.zarray`` holds.
+    where : str
+        The store and the array, for messages.
+
+    Raises
+    ------
+    InputError
+        If shape or chunks are no whole numbers, values are of more than a megabyte, or numbers are packed as texts.
+    """
+    if not isinstance(array, Mapping):
+        raise InputError("the array's metadata are no JSON object", where=where)
+    for name in ("shape", "chunks"):
+        lengths = array.get(name)
+        if not isinstance(lengths, list) or not all(type(n) is int and 0 <= n < 2**63 for n in lengths):
+            raise InputError(f"the array's {name} is {str(lengths)[:40]}, expected whole numbers", where=where)
+    declared = array.get("dtype")
+    try:
+        kind = np.dtype([tuple(field) for field in declared] if isinstance(declared, list) else declared)
+    except (TypeError, ValueError):
+        raise InputError(f"the array's values are of no known type ({str(declared)[:40]})", where=where) from None
+    if kind.itemsize > _LARGEST:
+        raise InputError(f"the array's values take {kind.itemsize} bytes each", where=where)
+    if not kind.hasobject and any(name.startswith("vlen-") for name in _codecs(array)):
+        raise InputError(f"the array declares {kind} that are packed as texts", where=where)
+
+
+def _codecs(array: Mapping[str, Any]) -> list[str]:
+    """Return the names of what an array's chunks go through."""
     filters = array.get("filters")
-    codecs = [array.get("compressor"), *(filters if isinstance(filters, list) else ())]
-    return any(isinstance(codec, Mapping) and codec.get("id") == "pickle" for codec in codecs)
+    every = [array.get("compressor"), *(filters if isinstance(filters, list) else ())]
+    return [str(codec.get("id")) for codec in every if isinstance(codec, Mapping)]
 
 
 def pickled(where: str) -> InputError:

@@ -11,7 +11,7 @@ from zarr.errors import ReadOnlyError
 from zarr.storage import DirectoryStore
 
 from .stores import WebFolder
-from .zarr_safety import has_pickles, pickled
+from .zarr_safety import has_pickles, pickled, require_sound_array
 
 METADATA = ".zmetadata"
 _NAMES = (".zgroup", ".zarray", ".zattrs")
@@ -36,6 +36,9 @@ class WebStore(DirectoryStore):
         self._folder = folder
         self._metadata = {key: json.dumps(value).encode() for key, value in metadata.items()}
         self._metadata[METADATA] = json.dumps({"zarr_consolidated_format": 1, "metadata": dict(metadata)}).encode()
+        for key, value in metadata.items():
+            if posixpath.basename(key) == ".zarray":
+                require_sound_array(value, f"{self.path}, /{posixpath.dirname(key)}")
         self._pickled = {
             posixpath.dirname(key)
             for key, value in metadata.items()
