@@ -116,6 +116,10 @@ def names_itself(file: h5py.File) -> None:
     file[f"{FIT}/neurons"].attrs["colnames"] = file[f"{FIT}/neurons"].ref
 
 
+def reference_times(file: h5py.File) -> None:
+    put(file, "timestamps_reference_time", shape=(2**26, 2**26), dtype="i8", chunks=(64, 64))
+
+
 def record(text: str) -> Damage:
     return replaced("provenance/record", data=text)
 
@@ -154,6 +158,7 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (region_of("provenance/training_curve"), "targets: the region is of another table"),
         (region_of("effective"), "pynwb cannot read the file"),
         (names_itself, "pynwb cannot read the file"),
+        (reference_times, "timestamps_reference_time declares .* bytes, and the file holds 0"),
         (replaced("provenance/activity_std", shape=(4,), dtype=h5py.ref_dtype), "activity_std holds object, expected"),
         (replaced("neurons/neuron_id", data=NO_TEXT), "neuron_id cannot be read .*UnicodeDecodeError"),
         (replaced("neurons/source_path", data=RECORDS), "source_path holds"),

@@ -1,4 +1,4 @@
-"""What of a file's results is looked at before pynwb opens it, because hdmf reads it while it opens the file."""
+"""What of a file is looked at before pynwb opens it, because pynwb and hdmf read it whole while they open the file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _REGION = "DynamicTableRegion"
 def require_sound(file: Any, where: str) -> None:
     """Raise if a region of a result declares more rows than the file holds, or has them in another file.
 
+    So do the texts about the session, which lie in the root and in ``general``.
+
     Parameters
     ----------
     file : h5py.File or zarr.Group
@@ -28,8 +30,12 @@ def require_sound(file: Any, where: str) -> None:
     Raises
     ------
     InputError
-        With the region that is at fault.
+        With the object that is at fault.
     """
+    for texts in (file, _get(file, "general")):
+        for item in _inside(texts):
+            if hasattr(item, "shape"):
+                require_size(item, str(item.name), where=where)
     for module in _inside(_get(file, "processing")):
         for fit in _inside(module):
             if _kind(fit) == _CONTAINER:
