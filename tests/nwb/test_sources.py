@@ -192,6 +192,7 @@ def test_zarr_without_its_extra(tmp_path, monkeypatch):
     store.mkdir()
     (store / ".zgroup").write_text('{"zarr_format": 2}')
     (store / ".zattrs").write_text('{"nwb_version": "2.8.0", "neurodata_type": "NWBFile"}')
+    monkeypatch.delitem(sys.modules, "ndx_synapsnet.nwb.sources.zarr_safety", raising=False)
     monkeypatch.setitem(sys.modules, "hdmf_zarr", None)
     refused(store, r"needs the package hdmf-zarr.*ndx-synapsnet\[zarr\]")
 

@@ -193,7 +193,8 @@ def test_what_takes_its_time_is_announced_and_nothing_interrupts_a_picture() -> 
 
 def test_a_file_with_several_runs_has_a_selector(result: FitResult, tmp_path: Path) -> None:
     write_result(result, tmp_path / "result.nwb")
-    write_result(result, tmp_path / "result.nwb", in_place=True)
+    other = {**result.config, "train": {**result.config["train"], "seed": 1}}
+    write_result(replace(result, config=other), tmp_path / "result.nwb", in_place=True)
     shown = view(tmp_path / "result.nwb")
     selector = shown.controls["run"]
     assert [value for _, value in selector.options] == ["synapsnet_2", "synapsnet"]

@@ -308,7 +308,8 @@ def test_a_recording_in_zarr_is_the_local_one(embargoed, make_archive, use_archi
 
 def test_zarr_without_its_extra(archive, use_archive, monkeypatch):
     use_archive(archive)
-    monkeypatch.delitem(sys.modules, "ndx_synapsnet.nwb.sources.zarr_store", raising=False)
+    for module in ("zarr_store", "zarr_safety"):
+        monkeypatch.delitem(sys.modules, f"ndx_synapsnet.nwb.sources.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "hdmf_zarr", None)
     refused(f"DANDI:000999/{ZARR}", r"hdmf-zarr.*ndx-synapsnet\[zarr\]")
 
