@@ -181,7 +181,7 @@ def require_kinds(value: Any, kinds: Mapping[tuple[str, ...], type | tuple[type,
         for key in path:
             parts = [inside for part in parts for inside in _under(part, key)]
         for part in parts:
-            if part is not None and not isinstance(part, kind):
+            if (part is not None or path[-1] == "*") and not isinstance(part, kind):
                 raise InputError(f"{name} holds {type(part).__name__} as {'.'.join(path)}", where=where)
 
 

@@ -47,7 +47,7 @@ def require_sound_array(array: Any, where: str) -> None:
     Raises
     ------
     InputError
-        If shape or chunks are no whole numbers, values are of more than a megabyte, or numbers are packed as texts.
+        If shape or chunks are no whole numbers or not as many, values are of more than a megabyte, or numbers are packed as texts.
     """
     if not isinstance(array, Mapping):
         raise InputError("the array's metadata are no JSON object", where=where)
@@ -55,6 +55,8 @@ def require_sound_array(array: Any, where: str) -> None:
         lengths = array.get(name)
         if not isinstance(lengths, list) or not all(type(n) is int and 0 <= n < 2**63 for n in lengths):
             raise InputError(f"the array's {name} is {str(lengths)[:40]}, expected whole numbers", where=where)
+    if len(array["shape"]) != len(array["chunks"]):
+        raise InputError(f"the array has {len(array['shape'])} axes, its chunks {len(array['chunks'])}", where=where)
     declared = array.get("dtype")
     try:
         kind = np.dtype([tuple(field) for field in declared] if isinstance(declared, list) else declared)
