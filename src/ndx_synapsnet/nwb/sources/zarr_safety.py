@@ -47,7 +47,8 @@ def require_sound_array(array: Any, where: str) -> None:
     Raises
     ------
     InputError
-        If shape or chunks are no whole numbers or not as many, values are of more than a megabyte, or numbers are packed as texts.
+        If shape or chunks are no whole numbers or not as many, values are of more than a megabyte, or numbers are
+        packed as texts.
     """
     if not isinstance(array, Mapping):
         raise InputError("the array's metadata are no JSON object", where=where)
