@@ -170,6 +170,8 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (record('{"a":' * 100 + "1" + "}" * 100), "record is nested more than 64 deep"),
         (record('{"source": {"series": [3]}}'), r"record holds int as source.series.\*"),
         (record('{"source": {"series": [null]}}'), r"record holds NoneType as source.series.\*"),
+        (record('{"best_epoch": 1e999}'), "record holds float as best_epoch"),
+        (replaced("provenance/training_curve/epoch", data=np.full(3, np.inf)), "epochs are not numbered"),
         (record('{"source": []}'), "record holds list as source"),
         (record('{"big": ' + "9" * 10**6 + "}"), "record is not JSON"),
         (weights(nasty.PICKLE), "decoder_weights are not safetensors"),

@@ -44,6 +44,7 @@ _RECORD: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("set_aside", "*"): dict,
     ("notes",): list,
     ("significance",): dict,
+    ("best_epoch",): int,
 }
 
 #: Where a provenance's attributes are taken from in the session's own record.
@@ -317,6 +318,8 @@ def _read_training(table: Any, where: str) -> dict[str, NDArray[np.float64]]:
         length = len(next(iter(columns.values()))) if columns else None
         data = getattr(table[name], "data", None)
         columns[name] = read_numbers(data, name, where=place, shape=(length,), kinds="iuf", limit=_MAX_EPOCHS)
+    if not np.isfinite(columns.get("epoch", np.zeros(0))).all():
+        raise InputError("epochs are not numbered", where=place)
     return columns
 
 
