@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .config import ExperimentConfig, config_from_mapping, load_config
 from .cost import Cost, estimate_cost
@@ -353,9 +354,14 @@ def _forecast_and_score(
     return _forecast(model, windows, session, config.keep), scores, references
 
 
+def forecast_samples(windows: Windows, keep: str) -> Tensor:
+    """Return the samples (n,) whose forecasts are kept: of the test part, or with ``all`` of every part."""
+    return windows.targets["test"] if keep == "test" else torch.cat(list(windows.targets.values())).sort().values
+
+
 def _forecast(model: SynapsNet, windows: Windows, session: Session, keep: str) -> Forecast:
     """Return the forecast of the test part, or with the input currents of every part, in source units."""
-    indices = windows.targets["test"] if keep == "test" else torch.cat(list(windows.targets.values())).sort().values
+    indices = forecast_samples(windows, keep)
     places = indices.cpu().numpy()
     return Forecast(
         values=windows.to_source_units(predict_series(model, windows, indices)),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import ExperimentConfig, load_config
-from .experiment import software_versions
+from .experiment import forecast_samples, software_versions
 from .learn.descent import CURVE
 from .learn.drive import DriveConfig
 from .learn.linear import REFERENCES
@@ -53,11 +53,7 @@ def outline(sessions: Session | Sequence[Session], config: ExperimentConfig | No
 def _outline(session: Session, windows: Windows, model: SynapsNet, config: ExperimentConfig) -> FitResult:
     n = windows.n_neurons
     score = np.zeros(n, np.float32)
-    index = (
-        windows.targets["test"].numpy()
-        if config.keep == "test"
-        else np.sort(np.concatenate([places.numpy() for places in windows.targets.values()]))
-    )
+    index = forecast_samples(windows, config.keep).cpu().numpy()
     names = ["synapsnet", *REFERENCES, *(["ar_long"] if model.stretch > 1 else [])]
     with_currents = config.keep == "all" and config.model.use_connectivity
     values = np.zeros((len(index), n), np.float32)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..experiment import run_digests
 from ..nwb.prefetch import read_ahead
 from ..nwb.rehearsal import Rehearsal, rehearse
-from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
+from ..nwb.supplied import lacks_for_dandi, with_supplied
 from ..outline import outline
 from .files import shown, whole_of
-from .output import print_json
+from .output import dandi_notes, print_json
 from .transfers import size
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def rehearse_all(task: Task, *, each: bool) -> None:
             whole=whole,
         )
         source = result.provenance["source"]
-        lacking, odd = ([], []) if task.in_place else (lacks_for_dandi(source), odd_for_dandi(source))
-        records.append(_record(shown(task.recordings[j]), found, lacking))
-        task.tell(*_lines(task, found, result, lacking, odd))
+        records.append(_record(shown(task.recordings[j]), found, [] if task.in_place else lacks_for_dandi(source)))
+        task.tell(*_lines(task, found, result), *([] if task.in_place else dandi_notes(source)))
     if task.as_json:
         print_json({"dry_run": records})
     if any(record["refusals"] for record in records):
@@ -90,7 +89,7 @@ def _record(source: str, found: Rehearsal, lacking: Sequence[str]) -> dict[str, 
     }
 
 
-def _lines(task: Task, found: Rehearsal, result: FitResult, lacking: Sequence[str], odd: Sequence[str]) -> list[str]:
+def _lines(task: Task, found: Rehearsal, result: FitResult) -> list[str]:
     """Return what people want to know."""
     plan = found.plan
     if plan.in_place:
@@ -111,7 +110,4 @@ def _lines(task: Task, found: Rehearsal, result: FitResult, lacking: Sequence[st
         f"About {size(plan.bytes_added)} ({plan.bytes_added} bytes) are added; {size(plan.bytes_needed)} must be free "
         f"while that is written, and {size(plan.bytes_free)} are."
     )
-    lines += [f"  cannot be written: {refusal}" for refusal in plan.refusals]
-    if lacking:
-        lines.append(f"  note: for DANDI these are missing: {', '.join(lacking)}; give them by --metadata")
-    return [*lines, *(f"  note: DANDI will not take this: {one}" for one in odd)]
+    return [*lines, *(f"  cannot be written: {refusal}" for refusal in plan.refusals)]

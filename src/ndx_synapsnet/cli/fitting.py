@@ -19,12 +19,12 @@ from ..errors import InputError
 from ..experiment import fit_held, run_digests, sessions_held
 from ..nwb.prefetch import read_ahead, read_recording
 from ..nwb.results import require_new_run, write_result
-from ..nwb.supplied import lacks_for_dandi, odd_for_dandi, with_supplied
+from ..nwb.supplied import lacks_for_dandi, with_supplied
 from ..nwb.whole import write_whole
 from ..show import tables
 from ..show.plots import save_pictures
 from .files import Recording, free, local, shown, stem, whole_of
-from .output import print_json, summary
+from .output import dandi_notes, print_json, summary
 from .transfers import Transfers
 
 if TYPE_CHECKING:
@@ -103,18 +103,15 @@ class Task:
                 result, target, in_place=in_place, name=self.name, compress=self.compress, replace=replace
             )
         record = {"source": shown(self.recordings[j]), "file": str(run.path), "run": run.run, **summary(result)}
-        lacking = [] if in_place else lacks_for_dandi(result.provenance["source"])
-        record["missing_for_dandi"] = lacking
+        record["missing_for_dandi"] = [] if in_place else lacks_for_dandi(result.provenance["source"])
         items = [
             *(f"  note: {note}" for note in result.provenance["notes"]),
             tables.scores(result),
             result.verdict,
             f"Written: {run.path}, run {run.run}{', in the place of an earlier one' if run.replaced else ''}",
         ]
-        if lacking:
-            items.append(f"  note: for DANDI these are missing: {', '.join(lacking)}; give them by --metadata")
         if not in_place:
-            items += [f"  note: DANDI will not take this: {odd}" for odd in odd_for_dandi(result.provenance["source"])]
+            items += dandi_notes(result.provenance["source"])
         if self.pictures is not None:
             place = self.pictures if len(self.recordings) == 1 else self.pictures / Path(run.path).stem
             ids = {identity: row for row, identity in enumerate(session.neurons.id)}

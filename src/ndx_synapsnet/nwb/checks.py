@@ -213,7 +213,7 @@ def _declared(data: Any, name: str, where: str, shape: Shape, limit: int | None)
         raise InputError(f"{name} has shape {declared}, expected {wanted}", where=where)
     if limit is not None and declared[0] > limit:
         raise InputError(f"{name} holds {declared[0]} values, expected at most {limit}", where=where)
-    if isinstance(data, h5py.Dataset):
+    if _in_hdf5(data):
         require_here(getattr(data, "dset", data), name, where=where)  # hdmf wraps those of text
     # and those of several fields, whose type it tells in words of its own
     return data, np.dtype(getattr(data, "dataset", data).dtype)
@@ -271,9 +271,14 @@ def require_memory(size: int, name: str, *, where: str) -> None:
         )
 
 
+def _in_hdf5(data: Any) -> bool:
+    """Return whether a dataset is HDF5's; those of lindi are of a class made from h5py's, but lie elsewhere."""
+    return isinstance(data, h5py.Dataset) and isinstance(data.id, h5py.h5d.DatasetID)
+
+
 def _bytes_held(data: Any) -> int | None:
     """Return how many bytes the file has for a dataset; None if it does not say."""
-    if isinstance(data, h5py.Dataset):
+    if _in_hdf5(data):
         return int(data.id.get_storage_size())
     held = getattr(data, "nbytes_stored", None)
     return int(held) if isinstance(held, int) and held >= 0 else None

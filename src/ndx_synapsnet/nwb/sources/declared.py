@@ -36,21 +36,25 @@ def require_sound(file: Any, where: str) -> None:
         for item in _inside(texts):
             if hasattr(item, "shape"):
                 require_size(item, str(item.name), where=where)
-    for module in _inside(_get(file, "processing")):
-        for fit in _inside(module):
-            if _kind(fit) == _CONTAINER:
-                for part in _inside(fit):
-                    for region in _inside(part):
-                        if hasattr(region, "shape") and _kind(region) == _REGION:
-                            place = f"{where}: {region.name}"
-                            if isinstance(region, h5py.Dataset):
-                                require_here(region, "the region", where=place)
-                            require_size(region, "the region", where=place)
-                            if math.prod(region.shape or ()) > MOST_NEURONS:
-                                raise InputError(
-                                    f"the region is of shape {region.shape}, more than there can be neurons",
-                                    where=place,
-                                )
+    for region in _regions(file):
+        place = f"{where}: {region.name}"
+        if isinstance(region, h5py.Dataset):
+            require_here(region, "the region", where=place)
+        require_size(region, "the region", where=place)
+        if math.prod(region.shape or ()) > MOST_NEURONS:
+            raise InputError(
+                f"the region is of shape {region.shape}, more than there can be neurons",
+                where=place,
+            )
+
+
+def _regions(file: Any) -> Iterator[Any]:
+    """Yield the regions of tables in the results of a file."""
+    modules = _inside(_get(file, "processing"))
+    fits = (fit for module in modules for fit in _inside(module) if _kind(fit) == _CONTAINER)
+    for item in (item for fit in fits for part in _inside(fit) for item in _inside(part)):
+        if hasattr(item, "shape") and _kind(item) == _REGION:
+            yield item
 
 
 def _inside(group: Any) -> Iterator[Any]:
