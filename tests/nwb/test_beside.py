@@ -27,6 +27,7 @@ from ndx_synapsnet.nwb.compare import first_difference
 from ndx_synapsnet.nwb.links import require_self_contained
 from ndx_synapsnet.nwb.readers.provenance import file_record
 from ndx_synapsnet.nwb.results import read_result, result_of, write_result
+from ndx_synapsnet.nwb.run_records import run_records
 from ndx_synapsnet.nwb.runs import list_runs
 from ndx_synapsnet.nwb.sources import open_source
 from ndx_synapsnet.nwb.supplied import complete, lacks_for_dandi, load_supplied, odd_for_dandi
@@ -348,6 +349,9 @@ def test_a_lindi_archive_holds_an_equal_result(lindi_result: Path, make_result: 
     assert [path.name for path in lindi_result.parent.iterdir()] == ["result.lindi.tar"]
     content = lindi_result.read_bytes()
     assert read_result(lindi_result) == make_result()
+    with open_source(lindi_result) as opened:
+        (record,) = run_records(opened)
+    assert (record.run, record.bytes) == ("synapsnet", None)
     client = lindi.LindiH5pyFile.from_lindi_file(str(lindi_result))  # by lindi alone, as anybody would
     with NWBHDF5IO(file=client, mode="r") as file:
         assert result_of(file.read()) == make_result()
