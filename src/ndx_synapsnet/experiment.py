@@ -341,7 +341,7 @@ def _forecast_and_score(
     scores = {"synapsnet": score_neurons(predict_series(model, windows, test), truth)}
     references = {}
     # a reference is made for this session only, and sees the activity as it is
-    alone = replace(windows, session=0, deconvolved=None)
+    alone = replace(windows, session=0, deconvolution=None)
     for name, make in REFERENCES.items():
         reference = references[name] = make([alone])
         train(reference, [alone], config.train)
@@ -408,7 +408,7 @@ def _connectivities(
             "gain d(forecast)/d(input current). Standard error, p and q are of the same effect without shrinkage, and "
             "allow for confounding by what was not recorded as well as for sampling noise"
         )
-        if windows.deconvolved is not None:
+        if windows.deconvolution is not None:
             source = "what is new in the source's activity (its decay from sample to sample taken off)"
         about_raw = "The model's own parameter A: weights of the input current, both sides z-scored"
     return {

@@ -9,7 +9,6 @@ import pytest
 import torch
 from population import noise_session
 
-from ndx_synapsnet.learn import deconvolution
 from ndx_synapsnet.learn.deconvolution import estimate_decay, with_sources
 from ndx_synapsnet.learn.drive import DriveConfig, fit_drive, with_drive
 from ndx_synapsnet.learn.preparation import prepare
@@ -46,6 +45,10 @@ def test_coupling_to_what_is_new_is_chosen_and_recovers_the_wiring_better(imaged
     assert recovery(chosen.weights, wiring)["r"] > recovery(plain.weights, wiring)["r"] + 0.1
 
 
+def _sources(windows):
+    return windows.sources_at(torch.arange(len(windows.activity)))
+
+
 def test_activity_itself_is_sent_where_nothing_decays():
     (windows,) = prepare([noise_session(6, 800, 0)], dtype=torch.float64)
     assert with_sources(windows, np.zeros(6)) is windows
@@ -56,32 +59,23 @@ def test_sources_start_anew_after_a_gap():
     segment = np.repeat([0, 1], [300, 300])
     (windows,) = prepare([noise_session(4, 600, 0, segment=segment)], dtype=torch.float64)
     decay = np.array([0.0, 0.5, 0.9, 0.2])
-    found = with_sources(windows, decay).sources.numpy()
+    found = _sources(with_sources(windows, decay)).numpy()
     z = windows.activity.numpy()
     assert (found[[0, 300]] == 0).all()
     assert found[10] == pytest.approx(z[10] - decay * z[9])
     assert found[301] == pytest.approx(z[301] - decay * z[300])
 
 
-def test_blocks_make_no_difference(monkeypatch):
-    (windows,) = prepare([noise_session(4, 600, 0)])
-    decay = np.array([0.0, 0.5, 0.9, 0.2])
-    whole = with_sources(windows, decay).sources
-    monkeypatch.setattr(deconvolution, "_BLOCK", 4 * 7)
-    assert torch.equal(with_sources(windows, decay).sources, whole)
-    factor = torch.from_numpy(decay).to(windows.dtype)
-    assert torch.equal(whole[5:100], windows.activity[5:100] - factor * windows.activity[4:99])
-
-
 def test_sources_are_of_the_past_and_reach_every_batch(imaged):
     (windows,) = prepare([imaged[0]], dtype=torch.float64)
     fit = fit_drive(windows, DriveConfig(components=1))
     ready = with_drive(windows, fit.filter())
+    sent = _sources(ready)
     changed = replace(windows, activity=windows.activity.clone())
     changed.activity[3_000:] += 1
     later = with_drive(changed, fit.filter())
-    assert torch.equal(later.sources[:3_000], ready.sources[:3_000])
+    assert torch.equal(_sources(later)[:3_000], sent[:3_000])
     assert torch.equal(later.drive[:3_000], ready.drive[:3_000])
     indices = torch.tensor([50, 700])
-    assert torch.equal(ready.batch(indices).sources[1], ready.sources[695:700].T)
-    assert torch.equal(ready.rows(windows.targets["train"], 4).batch(slice(0, 1)).sources[0], ready.sources[:8].T)
+    assert torch.equal(ready.batch(indices).sources[1], sent[695:700].T)
+    assert torch.equal(ready.rows(windows.targets["train"], 4).batch(slice(0, 1)).sources[0], sent[:8].T)

@@ -150,6 +150,26 @@ def test_moments_are_those_of_the_windows_themselves(windows, population, first)
             np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
 
 
+def test_moments_freed_of_covariates_are_those_of_residuals(windows):
+    w = windows[0]
+    s, o, y = table(w, "train")
+    series = np.random.default_rng(3).normal(1, 2, (len(w.activity), 2)) + w.activity.numpy()[:, :1]
+    train = moments.gather_moments(w, "train", population=True, first=2)
+    covariates = moments.gather_covariates(w, "train", torch.from_numpy(series), first=2, about=train)
+    found = train.centred(train).freed_of(covariates)
+
+    c = np.column_stack([np.ones(len(s)), series[w.targets["train"].numpy()]])
+    own = o[:, :, :-1]
+    s, own, y = (each - np.einsum("tu,u...->t...", c @ np.linalg.pinv(c), each) for each in (s, own, y))
+    expected = {
+        "shared": s.T @ s / len(s), "cross": np.einsum("bp,bnl->lpn", s, own) / len(s),
+        "own": np.einsum("bnk,bnl->nkl", own, own) / len(s), "shared_target": s.T @ y / len(s),
+        "own_target": np.einsum("bnl,bn->nl", own, y) / len(s), "target": (y**2).mean(0),
+    }  # fmt: skip
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
+
+
 def test_lags_that_coincide_do_no_harm():
     noise = np.random.default_rng(0).normal(size=400)
     wave = np.tile([1.0, -1.0], 200)  # every lag is the same up to its sign

@@ -231,7 +231,7 @@ def _hash(windows: Windows) -> str:
     digest = hashlib.sha256()
     rows = max(1, _CHUNK // (4 * max(windows.n_neurons, 1)))
     parts = (windows.targets[part] for part in ("train", "validation"))
-    sent = () if windows.deconvolved is None else (windows.deconvolved,)
+    sent = () if windows.deconvolution is None else (windows.deconvolution.decay,)
     for series in (windows.activity, windows.behavior, windows.drive, *sent, *parts):
         for block in series.split(rows):
             digest.update(np.ascontiguousarray(block.cpu().numpy()).data)

@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 #: (G,) into its value (G,).
 Update = Callable[[int, NDArray[np.int64], Array, Array], Array]
 
-_BLOCK = 32  # Q, coordinates between two matrix products
-_TARGETS = 256  # G, targets at a time: what a block of coordinates needs of them stays in the processor's cache
+_BLOCK = 16  # Q, coordinates between two matrix products
+_TARGETS = 512  # G, targets at a time: what a block of coordinates needs of them stays in the processor's cache
 _VANISHES = 1e-9  # a z-scored predictor of which less variance than this is left after projection is rounding
 _SWEEPS = 1_000
 
@@ -63,24 +63,25 @@ class CoupledDesign:
 
     def __init__(self, moments: Moments) -> None:
         cross = moments.cross.permute(2, 1, 0)  # (N, p, L - 1)
-        self._gram, self._cross, self._own = (to_array(each) for each in (moments.shared, cross, moments.own))
-        n = len(self._cross)
+        self._gram, self._own = to_array(moments.shared), to_array(moments.own)
+        n = len(cross)
         self.rows = np.arange(n)
         """(G,) place of each target among the neurons."""
-        # own history: the older lags, and the latest, which is among the shared predictors
-        self._history = np.concatenate([self._cross, self._gram[:, :n].T[:, :, None]], axis=2)  # (N, p, L)
+        # own history: the older lags, and the latest, which is among the shared predictors; (N, p, L) numbers are most
+        # of the memory that all this takes, and there is no second array of as many
+        self._history = np.concatenate([to_array(cross), self._gram[:, :n].T[:, :, None]], axis=2)
         edge = self._history[self.rows, self.rows]  # (N, L): of the latest lag with all
         own = np.concatenate([np.concatenate([self._own, edge[:, None, :-1]], axis=1), edge[:, :, None]], axis=2)
         values, vectors = np.linalg.eigh(own)
         kept = values > _VANISHES * np.maximum(values[:, -1:], 1)  # lags of a trace that moves in steps coincide
-        root = vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)[:, None, :]
-        self._inverse = root @ root.transpose(0, 2, 1)  # (N, L, L)
-        self._projected = self._history @ root  # (N, p, L) q: the Gram matrix of target i is gram - q_i q_iᵀ
+        # (N, L, L) with q_i = history_i root_i the Gram matrix of target i is gram - q_i q_iᵀ
+        self._root = vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)[:, None, :]
+        self._inverse = self._root @ self._root.transpose(0, 2, 1)  # (N, L, L)
 
     def of(self, targets: NDArray[np.int64]) -> CoupledDesign:
         """Return the design of some of the targets, (G,) of those there are."""
         part = copy.copy(self)
-        for name in ("rows", "_cross", "_own", "_history", "_inverse", "_projected"):
+        for name in ("rows", "_own", "_history", "_root", "_inverse"):
             setattr(part, name, getattr(self, name)[targets])
         return part
 
@@ -107,8 +108,9 @@ class CoupledDesign:
 
     def moments_of(self, shared: Array, own: Array) -> tuple[Array, Array]:
         """Return the moments, (G, p) and (G, L - 1), of what the coefficients `shared` and `own` make."""
-        with_shared = shared @ self._gram + _apply(self._cross.transpose(0, 2, 1), own)
-        return with_shared, _apply(self._cross, shared) + _apply(self._own, own)
+        cross = self._history[:, :, :-1]
+        with_shared = shared @ self._gram + _apply(cross.transpose(0, 2, 1), own)
+        return with_shared, _apply(cross, shared) + _apply(self._own, own)
 
     def descend(
         self, targets: Targets, start: Array, *, l1: Array, l2: Array | None = None, tolerance: float = 1e-4
@@ -149,8 +151,8 @@ class CoupledDesign:
 
     def product(self, chosen: Array) -> Array:
         """Return the moments (G, p) with the predictors, freed of own history, of what `chosen` (G, p) makes."""
-        inside = _apply(self._projected, chosen)
-        return np.asarray(chosen @ self._gram - (self._projected @ inside[:, :, None])[..., 0])
+        by_history = _apply(self._inverse, _apply(self._history, chosen))
+        return np.asarray(chosen @ self._gram - _apply(self._history.transpose(0, 2, 1), by_history))
 
     def variance_left(self, targets: Targets, square: Array) -> Array:
         """Return the variance (G,) that own history leaves of targets with variance `square` (G,)."""
@@ -187,10 +189,11 @@ class CoupledDesign:
     def _sweep(self, targets: Targets, chosen: Array, update: Update, going: NDArray[np.int64]) -> Array:
         """Update every coordinate of a few targets."""
         p, rows, right = chosen.shape[1], self.rows[going], targets.shared[going]
-        inside = _apply(self._projected[going], chosen)  # (G, L): qᵀ a
+        projected = self._history[going] @ self._root[going]
+        inside = _apply(projected, chosen)  # (G, L): qᵀ a
         farthest = np.zeros(len(going))
         for block in blocks_of(p):
-            q = self._projected[going, block]  # (G, Q, L)
+            q = projected[:, block]  # (G, Q, L)
             gradient = right[:, block] - chosen @ self._gram[:, block] + (q @ inside[:, :, None])[..., 0]
             local = self._gram[block, block] - q @ q.transpose(0, 2, 1)  # (G, Q, Q)
             before = chosen[:, block].copy()

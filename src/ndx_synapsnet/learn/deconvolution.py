@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .windows import Windows
+from .windows import Deconvolution, Windows
 
 _SLOWEST = 0.99
-_BLOCK = 2**20  # numbers of a series multiplied at once
+_BLOCK = 2**20  # numbers of a series summed at once
 
 
 def estimate_decay(windows: Windows) -> NDArray[np.float64]:
@@ -44,17 +44,10 @@ def with_sources(windows: Windows, decay: NDArray[np.floating]) -> Windows:
     Where the recording goes on from nothing that a window holds, u is 0.
     """
     if not decay.any():
-        return windows if windows.deconvolved is None else replace(windows, deconvolved=None)
+        return windows if windows.deconvolution is None else replace(windows, deconvolution=None)
     follows = torch.zeros(len(windows.activity), dtype=torch.bool, device=windows.device)
     for samples in windows.targets.values():
         for lag in range(windows.window):
             follows[samples - lag] = True
     factor = torch.from_numpy(np.asarray(decay)).to(windows.device, windows.dtype)
-    sources = windows.activity.clone()
-    # some samples at a time: the product of all is one more series as long as the recording
-    blocks = torch.arange(1, len(sources), device=windows.device).split(max(1, _BLOCK // windows.n_neurons))
-    for block in blocks:
-        first, end = int(block[0]), int(block[-1]) + 1
-        sources[first:end] -= factor * windows.activity[first - 1 : end - 1]
-    sources *= follows[:, None]
-    return replace(windows, deconvolved=sources)
+    return replace(windows, deconvolution=Deconvolution(factor, follows))

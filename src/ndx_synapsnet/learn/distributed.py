@@ -290,7 +290,7 @@ def _emptied(windows: Windows) -> Windows:
         activity=nothing.expand(windows.activity.shape),
         behavior=nothing.expand(windows.behavior.shape),
         drive=nothing.expand(windows.drive.shape),
-        deconvolved=None,
+        deconvolution=None,
     )
 
 

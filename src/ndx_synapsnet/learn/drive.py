@@ -26,7 +26,7 @@ from torch import Tensor
 from .coordinate_descent import CoupledDesign, to_array
 from .deconvolution import estimate_decay, with_sources
 from .kalman import Array, Stationary, filter_series, run_recursion, smooth_series, stationary
-from .moments import Moments, gather_moments
+from .moments import Moments, gather_covariates, gather_moments
 from .shrinkage import Posterior, Prior, shrink_coupled
 from .windows import Windows
 
@@ -148,8 +148,8 @@ class DriveFilter:
         last = samples - 1
         added = windows.activity.index_select(0, samples).double() @ torch.from_numpy(self.gain.T).to(windows.device)
         for lag, weights in enumerate(self.history, start=1):
-            past = (windows.sources if lag == 1 else windows.activity).index_select(0, samples - lag).double()
-            added -= past @ torch.from_numpy(weights.T.copy()).to(windows.device)
+            past = windows.sources_at(last) if lag == 1 else windows.activity.index_select(0, samples - lag)
+            added -= past.double() @ torch.from_numpy(weights.T.copy()).to(windows.device)
         behavior = windows.behavior.index_select(0, last).double()
         added -= behavior @ torch.from_numpy(self.behavior.T.copy()).to(windows.device)
         return np.asarray(added.cpu().numpy() - self.offset)
@@ -296,9 +296,12 @@ def drive_as_behavior(windows: Windows, fit: DriveFit) -> Windows:
 
 
 def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) -> tuple[DriveFit, Moments]:
-    """Return the best fit without hidden drive, and the moments behind it."""
+    """Return the best fit without hidden drive, and the moments behind it: products centred, beside the means."""
     windows = with_sources(windows, decay)
-    moments = gather_moments(windows, "train", population=True, first=2, sources=windows.sources)
+    raw = gather_moments(windows, "train", population=True, first=2)
+    means = {name: getattr(raw, name) for name in ("shared_mean", "own_mean", "target_mean")}
+    moments = replace(raw.centred(raw), **means)
+    del raw
     n, k = windows.n_neurons, 0
     nothing = np.zeros((n, n + windows.n_behaviors))
     best: DriveFit | None = None
@@ -344,63 +347,29 @@ def _maximise(
     windows: Windows, moments: Moments, fit: DriveFit, series: Array, covariance: Array, sweeps: int
 ) -> DriveFit:
     """Return the regression of the training samples on all predictors and the hidden drive (T, k)."""
-    n, shrunk, k = windows.n_neurons, windows.n_neurons + windows.n_behaviors, series.shape[1]
-    extended = _with_series(windows, moments, series, covariance)
-    centred = extended.centred(extended)
-    free = slice(shrunk, shrunk + k)
-    freed = centred.freed_of(free)
+    n = windows.n_neurons
+    drive = gather_covariates(windows, "train", torch.from_numpy(series).to(windows.device), first=2, about=moments)
+    drive = replace(drive, products=drive.products + torch.from_numpy(covariance).to(windows.device))
+    freed = moments.freed_of(drive)
     design = CoupledDesign(freed)
-    count = len(windows.targets["train"]) / fit.deflation
     targets = design.targets(to_array(freed.shared_target.T), to_array(freed.own_target))
+    left = to_array(freed.target)
+    del freed  # with the design there are two sets of N² W products, and need not be three
     posterior = shrink_coupled(
-        design, targets, to_array(freed.target), count,
+        design, targets, left, len(windows.targets["train"]) / fit.deflation,
         start=fit.posterior.mean, prior=fit.posterior.prior, sweeps=sweeps,
         noise=fit.posterior.noise if fit.posterior.sweeps else None,
     )  # fmt: skip
     shared, own = design.coefficients(targets, posterior.mean)
-    gram, cross, right = (to_array(each) for each in (centred.shared, centred.cross, centred.shared_target))
-    explained = gram[free, :shrunk] @ shared.T + np.einsum("lfn,nl->fn", cross[:, free], own)
-    loadings = (np.linalg.pinv(gram[free, free], hermitian=True) @ (right[free] - explained)).T  # (N, k)
-    intercept = to_array(extended.target_mean) - np.hstack([shared, loadings]) @ to_array(extended.shared_mean)
-    intercept -= (own * to_array(extended.own_mean)).sum(1)
+    explained = to_array(drive.shared) @ shared.T + np.einsum("lfn,nl->fn", to_array(drive.own), own)
+    inverse = np.linalg.pinv(to_array(drive.products), hermitian=True)
+    loadings = (inverse @ (to_array(drive.target) - explained)).T  # (N, k)
+    intercept = to_array(moments.target_mean) - shared @ to_array(moments.shared_mean)
+    intercept -= loadings @ to_array(drive.mean) + (own * to_array(moments.own_mean)).sum(1)
     return replace(
         fit, weights=shared[:, :n], own=own, behavior=shared[:, n:], loadings=loadings, intercept=intercept,
         noise=np.maximum(posterior.noise, _LEAST_NOISE), posterior=posterior,
     )  # fmt: skip
-
-
-def _with_series(windows: Windows, moments: Moments, series: Array, covariance: Array) -> Moments:
-    """Return the moments with the hidden drive as further shared predictors, its doubt in their products."""
-    k = series.shape[1]
-    if not k:
-        return moments
-    drive = torch.from_numpy(series).to(windows.device)
-    lags = range(windows.window, 1, -1)
-    indices = windows.targets["train"]
-    p, n = moments.shared_target.shape
-    with_shared = torch.zeros(k, p, dtype=torch.float64, device=windows.device)
-    with_own = torch.zeros(len(lags), k, n, dtype=torch.float64, device=windows.device)
-    with_target = torch.zeros(k, n, dtype=torch.float64, device=windows.device)
-    for samples in indices.split(max(1, _BLOCK // n)):
-        v = drive.index_select(0, samples).T  # (k, B)
-        shared = [each.index_select(0, samples - 1) for each in (windows.sources, windows.behavior)]
-        with_shared += v @ torch.cat(shared, dim=1).double()
-        with_target += v @ windows.activity.index_select(0, samples).double()
-        for j, lag in enumerate(lags):
-            with_own[j] += v @ windows.activity.index_select(0, samples - lag).double()
-    chosen = drive.index_select(0, indices)
-    count = len(indices)
-    square = chosen.T @ chosen / count + torch.from_numpy(covariance).to(drive)
-    with_shared, with_own, with_target = (each / count for each in (with_shared, with_own, with_target))
-    return replace(
-        moments,
-        shared_mean=torch.cat([moments.shared_mean, chosen.mean(0)]),
-        shared=torch.cat(
-            [torch.cat([moments.shared, with_shared.T], dim=1), torch.cat([with_shared, square], dim=1)], dim=0
-        ),
-        cross=torch.cat([moments.cross, with_own], dim=1),
-        shared_target=torch.cat([moments.shared_target, with_target]),
-    )
 
 
 def _add_component(windows: Windows, fit: DriveFit) -> DriveFit:
@@ -452,7 +421,7 @@ def _validation_mse(windows: Windows, fit: DriveFit) -> float:
 def _expected(fit: DriveFit, windows: Windows, samples: Tensor) -> Tensor:
     """Return the forecast (n, N) without the hidden drive."""
     last = samples - 1
-    forecast = windows.sources.index_select(0, last) @ _tensor(fit.weights.T, windows)
+    forecast = windows.sources_at(last) @ _tensor(fit.weights.T, windows)
     forecast += windows.behavior.index_select(0, last) @ _tensor(fit.behavior.T, windows)
     forecast += _tensor(fit.intercept, windows)
     for lag, column in zip(range(windows.window, 1, -1), fit.own.T, strict=True):

@@ -103,11 +103,9 @@ class Linear(Solver):
     def moments(self, windows: Windows, part: str) -> Moments:
         """Return the moments of this model's predictors and targets over a part's windows.
 
-        What the population shares is what its neurons send (`Windows.sources`), the activity unless it is deconvolved.
+        What the population shares is what its neurons send (`Windows.sources_at`): the activity, or what is new in it.
         """
-        return gather_moments(
-            windows, part, population=self.population, first=self.own_from, sources=windows.deconvolved
-        )
+        return gather_moments(windows, part, population=self.population, first=self.own_from)
 
     def predict(self, batch: Batch) -> Tensor:
         """See `Forecaster.predict`."""

@@ -8,7 +8,7 @@ its own, from `first` to W samples back, M windows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,37 +52,51 @@ class Moments:
             own_mean=do,
             target_mean=dy,
             shared=self.shared - _outer(self.shared_mean, self.shared_mean) + _outer(ds, ds),
-            cross=self.cross - self.shared_mean[:, None] * self.own_mean.T[:, None] + ds[:, None] * do.T[:, None],
+            # the largest by far: without intermediates of its size
+            cross=self.cross.addcmul(self.shared_mean[:, None], self.own_mean.T[:, None], value=-1).addcmul_(
+                ds[:, None], do.T[:, None]
+            ),
             own=self.own - self.own_mean[:, :, None] * self.own_mean[:, None] + do[:, :, None] * do[:, None],
             shared_target=self.shared_target - _outer(self.shared_mean, self.target_mean) + _outer(ds, dy),
             own_target=self.own_target - self.own_mean * self.target_mean[:, None] + do * dy[:, None],
             target=self.target - self.target_mean**2 + dy**2,
         )
 
-    def freed_of(self, places: slice) -> Moments:
-        """Return the moments of what a regression on some shared predictors leaves of all else; of centred moments."""
-        inverse = torch.linalg.pinv(self.shared[places, places], hermitian=True)
-        free = torch.ones(len(self.shared), dtype=torch.bool, device=self.shared.device)
-        free[places] = False
-        by_shared, by_own = self.shared[places][:, free], self.cross[:, places]  # (f, p - f), (L, f, N)
-        by_target = self.shared_target[places]  # (f, N)
+    def freed_of(self, covariates: Covariates) -> Moments:
+        """Return the moments of what a regression on covariates leaves of all else; of centred moments."""
+        if not len(covariates.mean):
+            return self
+        by_shared, by_own, by_target = covariates.shared, covariates.own, covariates.target
+        inverse = torch.linalg.pinv(covariates.products, hermitian=True)
         on_own, on_target = inverse @ by_own, inverse @ by_target
-        return Moments(
-            shared_mean=self.shared_mean[free],
-            own_mean=self.own_mean,
-            target_mean=self.target_mean,
-            shared=self.shared[free][:, free] - by_shared.T @ inverse @ by_shared,
-            cross=self.cross[:, free] - by_shared.T @ on_own,
+        return replace(
+            self,
+            shared=self.shared - by_shared.T @ inverse @ by_shared,
+            cross=torch.baddbmm(self.cross, by_shared.T.expand(len(by_own), -1, -1), on_own, alpha=-1),
             own=self.own - torch.einsum("jfn,kfn->njk", by_own, on_own),
-            shared_target=self.shared_target[free] - by_shared.T @ on_target,
+            shared_target=self.shared_target - by_shared.T @ on_target,
             own_target=self.own_target - torch.einsum("jfn,fn->nj", by_own, on_target),
             target=self.target - (by_target * on_target).sum(0),
         )
 
 
-def gather_moments(
-    windows: Windows, part: str, *, population: bool, first: int | None, sources: Tensor | None = None
-) -> Moments:
+@dataclass(frozen=True)
+class Covariates:
+    """Series that all targets share beside the predictors: their means, and their products with all else, centred."""
+
+    mean: Tensor
+    """(f,)."""
+    products: Tensor
+    """(f, f) with each other."""
+    shared: Tensor
+    """(f, p) with the shared predictors."""
+    own: Tensor
+    """(L, f, N) with each target's own."""
+    target: Tensor
+    """(f, N) with the targets."""
+
+
+def gather_moments(windows: Windows, part: str, *, population: bool, first: int | None) -> Moments:
     """Return the moments of one part's windows.
 
     Parameters
@@ -92,11 +106,9 @@ def gather_moments(
     part : str
         One of `windows.PARTS`.
     population : bool
-        Whether there are shared predictors; without them p is 0.
+        Whether there are shared predictors, of what neurons send; without them p is 0.
     first : int or None
         First of each neuron's own lags (1: the last sample) up to W; None: there are none, L is 0.
-    sources : torch.Tensor, optional
-        (T, N) series that is shared in place of the activity.
 
     Returns
     -------
@@ -119,9 +131,8 @@ def gather_moments(
         zeros(p), zeros(n, count), zeros(n), zeros(p, p), zeros(count, p, n), zeros(n, count, count), zeros(p, n),
         zeros(n, count), zeros(n),
     )  # fmt: skip
-    sources = w.activity if sources is None else sources
     for block in indices.split(max(_FEWEST, _ELEMENTS // (n * (count + 2)))):
-        _add(sums, w, sources, block, lags)
+        _add(sums, w, block, lags)
     if count > 1:
         _shift(sums.own, w, indices, lags)
     if count:  # so far from the latest on
@@ -134,7 +145,41 @@ def gather_moments(
     return sums
 
 
-def _add(sums: Moments, w: Windows, sources: Tensor, block: Tensor, lags: Iterable[int]) -> None:
+def gather_covariates(windows: Windows, part: str, series: Tensor, *, first: int, about: Moments) -> Covariates:
+    """Return the products of further series with what a part's windows hold.
+
+    Parameters
+    ----------
+    windows : Windows
+        The session.
+    part : str
+        One of `windows.PARTS`.
+    series : torch.Tensor
+        (T, f) covariates, float64; the row of a sample acts on that sample.
+    first : int
+        First of each neuron's own lags, as in `gather_moments`.
+    about : Moments
+        Its means are those of the part's windows, with the same lags and shared predictors.
+    """
+    w, indices = windows, windows.targets[part]
+    lags = range(w.window, first - 1, -1)
+    n, p, f = w.n_neurons, len(about.shared), series.shape[1]
+    chosen = series.index_select(0, indices)
+    mean = chosen.mean(0)
+    products = chosen.T @ chosen / len(indices)
+    shared, target = (torch.zeros(shape, dtype=torch.float64, device=w.device) for shape in ((f, p), (f, n)))
+    own = torch.zeros(len(lags), f, n, dtype=torch.float64, device=w.device)
+    for block in indices.split(max(_FEWEST, _ELEMENTS // n)) if f else ():
+        v, last = (series.index_select(0, block) - mean).T, block - 1  # (f, m)
+        shared += v @ torch.cat([w.sources_at(last), w.behavior.index_select(0, last)], dim=1).double()
+        target += v @ w.activity.index_select(0, block).double()
+        for j, lag in enumerate(lags):
+            own[j] += v @ w.activity.index_select(0, block - lag).double()
+    shared, own, target = (each / len(indices) for each in (shared, own, target))
+    return Covariates(mean, products - _outer(mean, mean), shared, own, target)
+
+
+def _add(sums: Moments, w: Windows, block: Tensor, lags: Iterable[int]) -> None:
     """Add a block of windows (m,), own predictors from the latest on; of their products only those with the first."""
     target = w.activity.index_select(0, block).double()  # (m, N)
     sums.target_mean.add_(target.sum(0))
@@ -142,7 +187,7 @@ def _add(sums: Moments, w: Windows, sources: Tensor, block: Tensor, lags: Iterab
     shared = target[:, :0]
     if len(sums.shared):
         last = block - 1
-        shared = torch.cat([sources.index_select(0, last), w.behavior.index_select(0, last)], dim=1).double()
+        shared = torch.cat([w.sources_at(last), w.behavior.index_select(0, last)], dim=1).double()
         sums.shared_mean.add_(shared.sum(0))
         sums.shared.addmm_(shared.T, shared)
         sums.shared_target.addmm_(shared.T, target)

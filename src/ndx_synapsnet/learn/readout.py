@@ -238,9 +238,9 @@ class _Sums:
         self._inverse = torch.linalg.pinv(square, hermitian=True)  # (N, m + 1, m + 1)
         self._cross = cross
         # of each target and source: what own activity and the covariates leave of Σ u² x²
-        self._curve = own_curve.double() - torch.einsum(
-            "anj,nab,bnj->nj", cross.double(), self._inverse, cross.double()
-        )
+        self._curve = own_curve.double()
+        for some, each in self._crosses():
+            self._curve[some] -= (torch.einsum("nab,bnj->anj", self._inverse[some], each) * each).sum(0)
         inner = torch.linalg.pinv(among.double(), hermitian=True)
         self._gram = gram.double() - with_shared.T.double() @ inner @ with_shared.double()
         self._gram_inverse = torch.linalg.pinv(self._gram, hermitian=True, rtol=_VANISHES)
@@ -310,7 +310,17 @@ class _Sums:
             others[:, m] += (r * x).sum(0).double()
         explained = (self._inverse @ others[:, :, None])[..., 0]  # (N, m + 1)
         left = left - (others * explained).sum(1)
-        return gradient.double() - torch.einsum("na,anj->nj", explained, self._cross.double()), left
+        result = gradient.double()
+        for some, each in self._crosses():
+            result[some] -= torch.einsum("na,anj->nj", explained[some], each)
+        return result, left
+
+    def _crosses(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield E (m + 1, n, N) in double precision, some targets at a time: of all at once it takes gigabytes."""
+        step = max(1, _BLOCK // self._cross.shape[2])
+        for start in range(0, self._cross.shape[1], step):
+            some = slice(start, start + step)
+            yield some, self._cross[:, some].double()
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Yield sources, slopes, responses (t, N) and covariates (t, m), some samples at a time."""
@@ -318,5 +328,5 @@ class _Sums:
         step = max(256, _BLOCK // n)
         for start in range(0, len(linear.samples), step):
             part = slice(start, start + step)
-            sources = self._windows.sources.index_select(0, linear.samples[part] - 1).float()
+            sources = self._windows.sources_at(linear.samples[part] - 1).float()
             yield sources, linear.slope[part].float(), linear.response[part].float(), self._covariates[part]

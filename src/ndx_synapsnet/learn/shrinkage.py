@@ -31,7 +31,7 @@ class Prior:
     """What coefficients are expected to be before the data are seen."""
 
     scales: Array
-    """(S,) deviations of the normals; the first is 0, the spike."""
+    """(S,) deviations of the normals, ascending; the first is 0, the spike."""
     weights: Array
     """(S,) shares of the coefficients; they sum to 1."""
 
@@ -180,20 +180,28 @@ class _Rule:
         self.spike = np.ones(absent.shape)
 
     def begin(self) -> None:
+        self._squares = self.prior.scales[:, None] ** 2
+        self._likely = np.maximum(self.prior.weights, _NEVER)[:, None]
         self._shares = np.zeros(len(self.prior.scales))
         self._spread = np.zeros(len(self.noise))
 
     def __call__(self, place: int, which: NDArray[np.int64], wish: Array, variance: Array) -> Array:
         # what least squares alone would say
         estimate, error = wish / variance, self.noise[which] / (self._count * variance)
-        square = self.prior.scales[:, None] ** 2
-        total = square + error  # (S, G)
-        log = np.log(np.maximum(self.prior.weights, _NEVER))[:, None] - 0.5 * (np.log(total) + estimate**2 / total)
-        share = np.exp(log - log.max(0))
+        square = estimate**2
+        precision = 1 / (self._squares + error)  # (S, G)
+        # no normal fits an estimate worse than a narrower one in the exponent: the widest is the largest, and is taken
+        # off, so that nothing overflows
+        share = np.exp(-0.5 * square * (precision - precision[-1]))
+        share *= self._likely
+        share *= np.sqrt(precision)
         share *= ~self._absent[which, place] / share.sum(0)
-        means = square / total * estimate
-        mean = (share * means).sum(0)
-        spread = (share * (means**2 + square * error / total)).sum(0) - mean**2
+        kept = precision * self._squares  # of the estimate
+        part = share * kept
+        mean, second = part.sum(0), np.einsum("sg,sg->g", part, kept)
+        spread = second * square + mean * error
+        mean *= estimate
+        spread -= mean**2
         self._shares += share.sum(1)
         self._spread[which] += variance * spread
         self.variance[which, place], self.spike[which, place] = spread, share[0]

@@ -302,7 +302,7 @@ class SynapsNet(Forecaster):
         activity = windows.activity.index_select(0, last)[:, :, None]  # windows of one sample
         behavior = windows.behavior.index_select(0, last)[:, :, None]
         drive = windows.drive.index_select(0, last)[:, :, None]
-        sources = windows.sources.index_select(0, last)[:, :, None]
+        sources = windows.sources_at(last)[:, :, None]
         batch = Batch(activity, behavior, activity[:, :, 0], windows.session, drive=drive, deconvolved=sources)
         with torch.no_grad():
             return _numpy(self.currents(batch)[:, :, 0])

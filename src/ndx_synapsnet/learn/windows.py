@@ -93,6 +93,25 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
+class Deconvolution:
+    """What neurons send where it is not their activity: u(t) = z(t) - δ z(t-1), worked out where it is asked for.
+
+    As a series of its own it would take as much memory as the recording.
+    """
+
+    decay: Tensor
+    """(N,) δ."""
+    follows: Tensor
+    """(T,) whether a window holds the sample and the one before it; u is 0 elsewhere."""
+
+    def at(self, activity: Tensor, samples: Tensor) -> Tensor:
+        """Return u (n, N) at `samples` (n,) of the activity (T, N)."""
+        before = activity.index_select(0, (samples - 1).clamp(min=0)).mul_(self.decay)
+        sent = activity.index_select(0, samples).sub_(before)
+        return sent.mul_(self.follows.index_select(0, samples)[:, None])
+
+
+@dataclass(frozen=True, eq=False)
 class Windows:
     """One session, prepared: z-scored on the device, with the samples that may be forecast in each part."""
 
@@ -126,17 +145,18 @@ class Windows:
     """What was done, one sentence each, for the report."""
     drive: Tensor = _NO_DRIVE
     """(T, k) latent shared drive, estimated at each sample from that and earlier ones; by default k is 0."""
-    deconvolved: Tensor | None = None
-    """(T, N) what neurons send, of each sample and earlier ones (`deconvolution`), where it is not the activity."""
+    deconvolution: Deconvolution | None = None
+    """What neurons send (see `deconvolution`), where it is not the activity."""
 
     def __post_init__(self) -> None:
         if self.drive is _NO_DRIVE:
             object.__setattr__(self, "drive", self.activity[:, :0])
 
-    @property
-    def sources(self) -> Tensor:
-        """What neurons send, (T, N)."""
-        return self.activity if self.deconvolved is None else self.deconvolved
+    def sources_at(self, samples: Tensor) -> Tensor:
+        """Return what neurons send at `samples` (n,), (n, N)."""
+        if self.deconvolution is None:
+            return self.activity.index_select(0, samples)
+        return self.deconvolution.at(self.activity, samples)
 
     @property
     def n_neurons(self) -> int:
@@ -167,7 +187,7 @@ class Windows:
             target=self.activity.index_select(0, indices),
             session=self.session,
             drive=_gather(self.drive, first, self.window),
-            deconvolved=None if self.deconvolved is None else _gather(self.deconvolved, first, self.window),
+            deconvolved=_gather_sources(self, first, self.window),
         )
 
     def rows(self, indices: Tensor, length: int = 1) -> Rows:
@@ -222,7 +242,7 @@ class Rows:
             session=w.session,
             weight=self.weight[chosen],
             drive=_gather(w.drive, first - w.window, steps),
-            deconvolved=None if w.deconvolved is None else _gather(w.deconvolved, first - w.window, steps),
+            deconvolved=_gather_sources(w, first - w.window, steps),
         )
 
 
@@ -267,6 +287,18 @@ def _gather(values: Tensor, first: Tensor, count: int) -> Tensor:
 
     Rows beyond the last repeat it: only stretches that are cut short reach there.
     """
-    steps = first[:, None] + torch.arange(count, device=first.device)
-    steps = steps.clamp(max=len(values) - 1).flatten()
+    steps = _steps(first, count, len(values))
     return values.index_select(0, steps).view(len(first), count, values.shape[1]).transpose(1, 2)
+
+
+def _gather_sources(windows: Windows, first: Tensor, count: int) -> Tensor | None:
+    """Gather what neurons send like `_gather`; None where it is their activity."""
+    if windows.deconvolution is None:
+        return None
+    steps = _steps(first, count, len(windows.activity))
+    return windows.sources_at(steps).view(len(first), count, windows.n_neurons).transpose(1, 2)
+
+
+def _steps(first: Tensor, count: int, total: int) -> Tensor:
+    steps = first[:, None] + torch.arange(count, device=first.device)
+    return steps.clamp(max=total - 1).flatten()

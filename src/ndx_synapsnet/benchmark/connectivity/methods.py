@@ -100,7 +100,7 @@ def _with_drive(name: str) -> Callable[[Prepared], Estimate]:
         fit, _ = prepared.drive
         windows = drive_as_behavior(prepared.windows, fit)
         if name == "glm":  # it is for counts as they are
-            windows = replace(windows, deconvolved=None)
+            windows = replace(windows, deconvolution=None)
         found = _solved(rival.build([windows], rival.config(**rival.quick_model)), windows)  # type: ignore[arg-type]
         return replace(found, facts=_facts(fit))
 
