@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ndx_synapsnet.assembly import judge
 from ndx_synapsnet.errors import InputError
 from ndx_synapsnet.experiment import (
     ExperimentConfig,
     config_from_mapping,
     estimate_cost,
     fit,
-    judge,
     load_config,
-    predict,
 )
+from ndx_synapsnet.reproduction import predict
 from ndx_synapsnet.session import SPLITS, FitResult, Normalization, Scores, Session
 from ndx_synapsnet.simulate import PaperNetworkConfig, random_session, simulate_paper_network
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import platform
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
+from .assembly import assemble
 from .config import ExperimentConfig, config_from_mapping, load_config
 from .cost import Cost, estimate_cost
 from .errors import InputError
 from .learn.decoders.sweep import engine_of
 from .learn.distributed import World, prepare_shard, processes, session_owners
 from .learn.drive import DriveFit
-from .learn.forecaster import predict_series
-from .learn.inference import Significance, assess
-from .learn.linear import AR, REFERENCES
 from .learn.linear_start import start_linear
-from .learn.preparation import prepare
-from .learn.readout import Readout, read_out, take_if_better
 from .learn.synapsnet import SynapsNet
 from .learn.train import Training, resolve_device, train
-from .learn.windows import Windows, with_history
-from .metrics import score_neurons
+from .learn.windows import Windows
 from .nwb.run_digest import run_digest, session_digest
-from .session import TRANSFER, Connectivity, FitResult, Forecast, Scores, Session
+from .provenance import plain, software_versions
+from .session import FitResult, Session
 
 __all__ = [
     "Cost",
@@ -43,12 +32,9 @@ __all__ = [
     "estimate_cost",
     "fit",
     "fit_held",
-    "judge",
     "load_config",
-    "predict",
     "run_digests",
     "sessions_held",
-    "software_versions",
 ]
 
 
@@ -175,7 +161,7 @@ def fit_held(
     for j in held:
         yield (
             j,
-            _result(run_id, run, notes, model, training, config, windows[j], sessions[j], fits[j] if fits else None),
+            assemble(run_id, run, notes, model, training, config, windows[j], sessions[j], fits[j] if fits else None),
         )
 
 
@@ -209,7 +195,7 @@ def run_digests(sessions: Sequence[Session], config: ExperimentConfig, world: Wo
     """
     if world is not None:
         config, _ = _shared_among(world, config, len(sessions))
-    settings = _plain(asdict(config))
+    settings = plain(asdict(config))
     together = [str(session_digest(session.provenance)) for session in sessions]
     return [
         run_digest(settings, session.provenance, samples=session.n_samples, sessions=together) for session in sessions
@@ -231,67 +217,6 @@ def _shared_among(world: World, config: ExperimentConfig, n_sessions: int) -> tu
         "of each. With this setting one process gives the same result, up to rounding."
     )
     return replace(config, train=replace(config.train, sessions_per_step=world.size)), [note]
-
-
-def _result(
-    run_id: str,
-    run: Mapping[str, Any],
-    notes: Sequence[str],
-    model: SynapsNet,
-    training: Training,
-    config: ExperimentConfig,
-    prepared: Windows,
-    session: Session,
-    fit: DriveFit | None,
-) -> FitResult:
-    """Score a session and put together what was learned of it; `fit` is the linear model it started from, if any."""
-    j = prepared.session
-    found: Readout | None = None
-    tested: Significance | None = None
-    if fit is not None:
-        found = read_out(model, j, fit)
-        tested = assess(found.estimate, found.standard_error, settled=found.settled)
-        notes = [
-            *notes,
-            f"{fit.components} hidden series that many neurons share were found",
-            take_if_better(model, j, found),
-            tested.diagnostics.why,
-        ]
-    forecast, scores, references = _forecast_and_score(model, prepared, session, config)
-    trustworthy, verdict = judge(scores)
-    return FitResult(
-        run_id=run_id,
-        model="synapsnet",
-        config=_plain(asdict(config)),
-        neurons=prepared.neurons,
-        modality=session.modality,
-        activity_kind=session.activity_kind,
-        unit=session.unit,
-        period=session.period,
-        behavior_names=session.behavior_names,
-        split=prepared.split,
-        normalization=prepared.normalization,
-        embeddings=model.embeddings(j),
-        connectivity=_connectivities(model, j, found, tested, prepared, session, config, references),
-        forecast=forecast,
-        scores=scores,
-        training=training.curve,
-        weights=model.named_weights(j),
-        verdict=verdict,
-        trustworthy=trustworthy,
-        provenance={
-            **run,
-            "source": _source(session.provenance),
-            **({} if tested is None else {"significance": _finite(asdict(tested.diagnostics))}),
-            "notes": [*notes, *prepared.notes, *training.notes],
-            "set_aside": [
-                {"id": str(identity), "reason": str(reason)}
-                for identity, reason in zip(session.neurons.id, prepared.reasons, strict=True)
-                if reason
-            ],
-            "finished": datetime.now(timezone.utc).isoformat(),
-        },
-    )
 
 
 def _train(
@@ -330,213 +255,3 @@ def _train(
 
 def _validation_mse(training: Training) -> float:
     return float(np.nanmin(training.curve["validation_mse"]))
-
-
-def _forecast_and_score(
-    model: SynapsNet, windows: Windows, session: Session, config: ExperimentConfig
-) -> tuple[Forecast, dict[str, Scores], dict[str, Any]]:
-    """Forecast the wanted parts, and score the model and every reference predictor on the same test samples."""
-    test = windows.targets["test"]
-    truth = windows.truth(test)
-    scores = {"synapsnet": score_neurons(predict_series(model, windows, test), truth)}
-    references = {}
-    # a reference is made for this session only, and sees the activity as it is
-    alone = replace(windows, session=0, deconvolution=None)
-    for name, make in REFERENCES.items():
-        reference = references[name] = make([alone])
-        train(reference, [alone], config.train)
-        scores[name] = score_neurons(predict_series(reference, alone, test), truth)
-    if model.stretch > 1:  # it has seen up to so much of the past, and is to be judged beside what that alone gives
-        longer = with_history(alone, windows.window + model.stretch - 1)
-        reference = AR([longer])
-        train(reference, [longer], config.train)
-        scores["ar_long"] = score_neurons(predict_series(reference, longer, test), truth)
-    return _forecast(model, windows, session, config.keep), scores, references
-
-
-def forecast_samples(windows: Windows, keep: str) -> Tensor:
-    """Return the samples (n,) whose forecasts are kept: of the test part, or with ``all`` of every part."""
-    return windows.targets["test"] if keep == "test" else torch.cat(list(windows.targets.values())).sort().values
-
-
-def _forecast(model: SynapsNet, windows: Windows, session: Session, keep: str) -> Forecast:
-    """Return the forecast of the test part, or with the input currents of every part, in source units."""
-    indices = forecast_samples(windows, keep)
-    places = indices.cpu().numpy()
-    return Forecast(
-        values=windows.to_source_units(predict_series(model, windows, indices)),
-        index=places,
-        times=session.times[places],
-        split=windows.split[places],
-        currents=model.current_series(windows, indices) if keep == "all" else None,
-    )
-
-
-def _connectivities(
-    model: SynapsNet,
-    j: int,
-    found: Readout | None,
-    tested: Significance | None,
-    windows: Windows,
-    session: Session,
-    config: ExperimentConfig,
-    references: Mapping[str, Any],
-) -> dict[str, Connectivity]:
-    """Return the effective matrix, the raw parameter behind it and the ridge VAR's, or none without connectivity."""
-    raw = model.raw_connectivity(j)
-    if raw is None:
-        return {}
-    common: dict[str, Any] = {"lag": 1, "lag_seconds": session.period}
-    diagonal: Literal["zero", "learned"] = "learned" if config.model.learns_diagonal else "zero"
-    source = "the source's activity"
-    unit, about = "z-scored", "the learned weight times the target's mean gain d(forecast)/d(input current)"
-    about_raw = "The model's own parameter A. Its sign and scale are arbitrary: read `effective` instead"
-    if found is None or tested is None:
-        effective: dict[str, Any] = {"weights": model.connectivity(j)}
-    else:
-        scale: NDArray[np.float64] | float = 1.0
-        if session.activity_kind == "spike_counts":
-            unit, scale = "in spikes a sample", windows.normalization.effect_scale
-        effective = {
-            "weights": scale * found.weights,
-            "standard_error": scale * tested.standard_error,
-            "p_value": tested.p,
-            "q_value": tested.q,
-        }
-        about = (
-            "posterior mean of the weight, from the data as the trained network weighs them, times the target's mean "
-            "gain d(forecast)/d(input current). Standard error, p and q are of the same effect without shrinkage, and "
-            "allow for confounding by what was not recorded as well as for sampling noise"
-        )
-        if windows.deconvolution is not None:
-            source = "what is new in the source's activity (its decay from sample to sample taken off)"
-        about_raw = "The model's own parameter A: weights of the input current, both sides z-scored"
-    return {
-        "effective": Connectivity(
-            method="synapsnet",
-            description=f"Mean change of the target's forecast per unit of {source}, both {unit}: {about}",
-            gain_normalized=True,
-            diagonal=diagonal,
-            **effective,
-            **common,
-        ),
-        "raw": Connectivity(weights=raw, method="synapsnet", description=about_raw, diagonal=diagonal, **common),
-        "ridge_var": Connectivity(
-            weights=references["ridge_var"].connectivity(0),
-            method="ridge_var",
-            description="Coefficients of a ridge regression of the target's next sample on all neurons' last one and "
-            "behaviour, all z-scored",
-            **common,
-        ),
-    }
-
-
-def judge(scores: Mapping[str, Scores]) -> tuple[bool, str]:
-    """Say in one plain sentence whether a forecast is good enough for its connectivity to be read.
-
-    Parameters
-    ----------
-    scores : mapping
-        Test scores by predictor: ``synapsnet``, ``mean``, ``ar``, and others; ``ar_long`` where the model has seen
-        more of the past than W samples.
-
-    Returns
-    -------
-    trustworthy : bool
-        Whether the model's MSE is below that of the mean and not above that of each neuron's own history.
-    verdict : str
-        The sentence.
-    """
-    mse = {name: float(np.mean(s.mse, dtype=np.float64)) for name, s in scores.items()}
-    ours = mse["synapsnet"]
-    if not ours < mse["mean"]:
-        return False, (
-            f"SynapsNet forecasts no better than the mean (test MSE {ours:.4g} against {mse['mean']:.4g}): "
-            "its connectivity is not to be read."
-        )
-    history = min(mse["ar"], mse.get("ar_long", math.inf))
-    if ours > history:
-        return False, (
-            f"SynapsNet forecasts worse than each neuron's own history (test MSE {ours:.4g} against "
-            f"{history:.4g} for AR): its connectivity is not to be read."
-        )
-    better = [name for name in mse if name != "synapsnet" and mse[name] < ours]
-    sentence = (
-        f"SynapsNet forecasts better than the mean (test MSE {ours:.4g} against {mse['mean']:.4g}) and than each "
-        f"neuron's own history ({history:.4g})"
-    )
-    if better:
-        lowest = min(better, key=lambda name: mse[name])
-        sentence += f", but {lowest} does better still ({mse[lowest]:.4g})"
-    return True, sentence + "."
-
-
-def predict(
-    result: FitResult, session: Session, *, keep: Literal["test", "all"] = "test", device: str = "auto"
-) -> Forecast:
-    """Forecast a session again with a fitted model.
-
-    Parameters
-    ----------
-    result : FitResult
-        The fit, as made by `fit` or read from a file.
-    session : Session
-        The recording it was fitted to, read with the same settings.
-    keep : {"test", "all"}
-        Which part to forecast; ``all`` adds the input currents.
-    device : str
-        As in `TrainConfig.device`; the fit's own may not be here.
-
-    Raises
-    ------
-    InputError
-        If the session does not hold the neurons that the model was fitted to.
-    """
-    config = config_from_mapping(result.config)
-    (windows,) = prepare([session], config.windows, device=resolve_device(device))
-    ids = windows.neurons.id
-    if not np.array_equal(ids, result.neurons.id):
-        raise InputError(
-            f"holds other neurons ({len(ids)} usable) than the fit ({len(result.neurons)})",
-            where=session.label,
-            remedy="Read the recording with the settings that the fit's provenance names.",
-        )
-    raw = result.connectivity.get("raw")
-    model = SynapsNet.restore(
-        windows,
-        config.model,
-        behavior_names=tuple(result.provenance.get("behavior_inputs", result.behavior_names)),
-        weights=result.weights,
-        embeddings=result.embeddings,
-        raw_connectivity=None if raw is None else raw.weights,
-    )
-    return _forecast(model, model.windows[0], session, keep)
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of what decides a result."""
-    packages = ("ndx-synapsnet", "torch", "numpy", "pynwb", "hdmf")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _source(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where a session comes from, without what one reading of remote data took: the cache decides that."""
-    source: dict[str, Any] = _plain(provenance)
-    for record in (source, *source.get("files", [])):
-        if "remote" in record:
-            record["remote"] = {name: item for name, item in record["remote"].items() if name not in TRANSFER}
-    return source
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` without the numbers that are not finite."""
-    return {name: each for name, each in values.items() if not (isinstance(each, float) and not math.isfinite(each))}
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` with tuples as lists, as JSON would give it back."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

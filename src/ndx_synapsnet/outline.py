@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .assembly import forecast_samples, frame
 from .config import ExperimentConfig, load_config
-from .experiment import forecast_samples, software_versions
 from .learn.descent import CURVE
 from .learn.drive import DriveConfig
 from .learn.linear import REFERENCES
 from .learn.preparation import prepare
 from .learn.synapsnet import SynapsNet
 from .learn.windows import Windows
+from .provenance import software_versions
 from .session import Connectivity, FitResult, Forecast, Scores, Session
 
 
@@ -61,14 +62,7 @@ def _outline(session: Session, windows: Windows, model: SynapsNet, config: Exper
         run_id="0" * 32,
         model="synapsnet",
         config=asdict(config),
-        neurons=windows.neurons,
-        modality=session.modality,
-        activity_kind=session.activity_kind,
-        unit=session.unit,
-        period=session.period,
-        behavior_names=session.behavior_names,
-        split=windows.split,
-        normalization=windows.normalization,
+        **frame(session, windows),
         embeddings=np.zeros(model.embeddings(windows.session).shape, np.float32),
         connectivity=_connectivity(n, session.period, config),
         forecast=Forecast(

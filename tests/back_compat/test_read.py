@@ -17,12 +17,12 @@ from make_fixtures import arrays, texts
 
 from ndx_synapsnet import read_result, read_session
 from ndx_synapsnet.cli import main
-from ndx_synapsnet.experiment import predict
 from ndx_synapsnet.nwb.readers import ReadConfig
 from ndx_synapsnet.nwb.results import list_runs, read_true_connectivity
 from ndx_synapsnet.nwb.run_records import run_records
 from ndx_synapsnet.nwb.sources import open_source
 from ndx_synapsnet.nwb.store import validation_errors
+from ndx_synapsnet.reproduction import predict
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(path.stem for path in HERE.glob("*.npz"))

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..experiment import fit, software_versions
+from ..experiment import fit
 from ..learn.drive import DriveConfig, fit_drive
 from ..learn.estimates import estimate_connectivity
 from ..learn.inference import assess, two_sided
 from ..learn.preparation import prepare
 from ..metrics import benjamini_hochberg
+from ..provenance import software_versions
 from ..session import Session
 from ..show.plots import BLUE, GREEN, GREY, ORANGE, new_figure, save_figures
 from ..simulate import SIMULATORS

@@ -27,12 +27,12 @@ from unittest import mock
 
 from pynwb import NWBHDF5IO
 
-from ..experiment import software_versions
 from ..nwb import replace as replacing
 from ..nwb import store
 from ..nwb.compare import first_difference
 from ..nwb.results import list_runs, read_result, write_result
 from ..nwb.sources import open_source
+from ..provenance import software_versions
 from ..session import FitResult
 from .interrupted import (
     Call,

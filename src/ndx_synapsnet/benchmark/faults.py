@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
-from ..experiment import software_versions
 from ..nwb.readers import read_session
 from ..nwb.sources.remote.options import CacheConfig, Progress, RemoteOptions, use_options
+from ..provenance import software_versions
 from ..session import Session
 from .archive import Faults, Line, LoopbackArchive
 from .record import write_json

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from ..config import ExperimentConfig, load_config
-from ..experiment import software_versions
 from ..learn.preparation import prepare
 from ..learn.synapsnet import SynapsNet
 from ..learn.train import resolve_device, train
 from ..learn.windows import Windows
+from ..provenance import software_versions
 from ..simulate import PaperNetworkConfig, simulate_paper_network
 from .record import write_json
 from .step import ROWS, machine_flops, step_flops

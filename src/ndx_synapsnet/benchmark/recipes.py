@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import load_config
-from ..experiment import software_versions
 from ..learn.preparation import prepare
 from ..learn.synapsnet import SynapsNet
 from ..learn.train import train
 from ..learn.validation import validate
 from ..metrics import recovery
+from ..provenance import software_versions
 from ..session import Session
 from ..show.plots import BLUE, GREEN, ORANGE, new_figure, save_figures
 from ..simulate import PaperNetworkConfig, simulate_paper_network

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from ..config import load_config
-from ..experiment import software_versions
 from ..learn.preparation import prepare
 from ..learn.synapsnet import SynapsNet
 from ..learn.train import train
+from ..provenance import software_versions
 from ..show.plots import BLUE, GREEN, GREY, ORANGE, new_figure, save_figures
 from ..simulate import PaperNetworkConfig, random_session
 from .memory import peak_memory

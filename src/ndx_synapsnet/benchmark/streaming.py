@@ -18,9 +18,9 @@ from typing import Any
 
 import h5py
 
-from ..experiment import software_versions
 from ..nwb.readers import read_session
 from ..nwb.sources.bulk import values
+from ..provenance import software_versions
 from ..show.plots import save_figures
 from .archive import Line
 from .archive_process import ArchiveProcess

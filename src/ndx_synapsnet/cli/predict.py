@@ -45,10 +45,10 @@ def predict(
       ndx-synapsnet predict recording_desc-synapsnet.nwb
       ndx-synapsnet predict result.nwb --source recording.nwb -o all_forecasts.nwb
     """
-    from ..experiment import predict as forecast
     from ..nwb.original import find_original
     from ..nwb.results import read_result, write_result
     from ..reproduction import TOLERANCE, reproduce
+    from ..reproduction import predict as forecast
     from ..show import tables
     from .transfers import remote_reading
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...experiment import software_versions
 from ...metrics import precision_at, recovery
+from ...provenance import software_versions
 from ..paper.cells import plain
 from ..record import write_json
 from .cases import Case

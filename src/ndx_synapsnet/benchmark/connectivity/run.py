@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...experiment import software_versions
 from ...metrics import compare_models
+from ...provenance import software_versions
 from ...show.plots import require_matplotlib, save_figures
 from ..paper.jobs import run_cells
 from ..paper.layout import SIGNIFICANT, Layout

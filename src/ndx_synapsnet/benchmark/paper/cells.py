@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ...errors import InputError
-from ...experiment import software_versions
 from ...learn.forecaster import Forecaster, Solver, predict_series
 from ...learn.preparation import prepare, target_samples
 from ...learn.readout import read_out
@@ -30,6 +29,7 @@ from ...learn.synapsnet import SynapsNet
 from ...learn.train import Training, resolve_device, train
 from ...learn.windows import Windows, with_history
 from ...metrics import correlate_three_currents, principal_components, recovery, score_neurons
+from ...provenance import software_versions
 from ...session import SPLITS, Session
 from ..record import write_json
 from .models import Plan

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...config import ExperimentConfig
 from ...errors import InputError
-from ...experiment import software_versions
 from ...metrics import compare_models
+from ...provenance import software_versions
 from ...show.plots import require_matplotlib, save_figures
 from ..record import write_json
 from . import figures, layout, results
