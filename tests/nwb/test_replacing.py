@@ -321,3 +321,36 @@ def test_an_error_of_the_disk_that_another_one_hides_is_told(zarr_recording: Pat
 
     with pytest.raises(InputError, match=r"the disk failed \(Input/output error\)"):
         store.amend(zarr_recording, fail)
+
+
+# --- a new file ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a name cannot be asked for only if it is free")
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_new_file_never_takes_a_name_given_in_the_same_instant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    new, path = tmp_path / "new", tmp_path / "result"
+    for place in (new, path) if folder else ():
+        place.mkdir()
+    (new / "a" if folder else new).write_text("ours")
+    look = replace.require_free
+    calls: list[Path] = []
+
+    def taken_after_the_look(place: Path) -> None:
+        calls.append(place)
+        if len(calls) > 1:
+            look(place)
+        elif not folder:
+            place.write_text("theirs")
+
+    monkeypatch.setattr(replace, "require_free", taken_after_the_look)
+    with pytest.raises(InputError, match="this path is taken"):
+        replace.publish(new, path)
+    assert (list(path.iterdir()) == []) if folder else (path.read_text() == "theirs")
+    assert new.exists()
+    shutil.rmtree(path) if folder else path.unlink()
+    replace.publish(new, path)
+    assert (path / "a" if folder else path).read_text() == "ours"
+    assert not new.exists()

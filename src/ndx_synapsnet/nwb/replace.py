@@ -21,9 +21,9 @@ from ..errors import InputError
 from .compare import first_difference
 from .layout import Format
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-#: What is said where two folders cannot be exchanged.
-_NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
+_AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
+#: What is said where a file system, or a system, knows no such ways to rename.
+_UNKNOWN = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 _ENDINGS: dict[Format, str] = {"hdf5": ".nwb", "zarr": ".zarr", "lindi": ".lindi.tar"}
 
@@ -172,17 +172,57 @@ def replace(new: Path, path: Path) -> None:
         ) from error
 
 
+def require_free(path: Path) -> None:
+    """Raise if a path is taken.
+
+    Raises
+    ------
+    InputError
+        If there is anything, be it a link into nowhere.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(
+            "this path is taken", where=str(path), remedy="Choose another one; an existing file is never overwritten."
+        )
+
+
+def publish(new: Path, path: Path) -> None:
+    """Give a finished new file or folder its name; not if another program has taken that meanwhile.
+
+    Where the system cannot refuse a name that is taken (other than Linux, or its network file systems), it is looked
+    for an instant before.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+    """
+    require_free(path)
+    try:
+        if not _rename(new, path, _RENAME_NOREPLACE):
+            os.rename(new, path)
+    except FileExistsError:
+        require_free(path)
+        raise
+    sync(path.parent)
+
+
 def exchange(a: Path, b: Path) -> bool:
     """Have two files or folders change places in one step; False where the system cannot."""
+    return _rename(a, b, _RENAME_EXCHANGE)
+
+
+def _rename(a: Path, b: Path, way: int) -> bool:
+    """Rename in one of Linux's ways; False where the system cannot."""
     if sys.platform != "linux":
         return False
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    if call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+    if call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), way) == 0:
         return True
     number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
+    if number in _UNKNOWN:
         return False
     raise OSError(number, os.strerror(number), str(b))
 

@@ -31,7 +31,7 @@ from .lindi_tar import write_lindi_tar
 from .locking import no_hdf5_writer, sole_writer
 from .preserve import add_schemas, has_schemas, put_back_attributes
 from .removal import object_paths, remove_from_hdf5, remove_from_zarr
-from .replace import recover, remove_leftovers, replace, require_same, stamp, sync, sync_all, temporary_name
+from .replace import publish, recover, remove_leftovers, replace, require_same, stamp, sync_all, temporary_name
 from .replace import remove as delete
 from .sources import open_source
 from .sources.opened import collected_warnings
@@ -42,7 +42,6 @@ from .targets import (
     format_of,
     plan,
     require_amendable,
-    require_free,
     require_new,
     require_room,
     room_needed,
@@ -93,9 +92,7 @@ def create(path: str | os.PathLike[str], nwbfile: NWBFile, *, room: int = 0) -> 
             _write_new(temporary, file_format, nwbfile)
             _require_valid(temporary, file_format, None, where=path)
             sync_all(temporary)
-            require_free(path)
-            os.replace(temporary, path)
-            sync(path.parent)
+            publish(temporary, path)
         finally:
             _tidy(temporary)
 
@@ -216,11 +213,9 @@ def derive(
             if (difference := first_difference(source, temporary)) is not None:
                 raise InputError(f"the new file would differ from its source: {difference}", where=str(path))
             require_same(source, before)
-            require_free(path)
-            os.replace(temporary, path)
-            sync(path.parent)
+            publish(temporary, path)
         finally:
-            delete(temporary)
+            _tidy(temporary)
     return answer
 
 

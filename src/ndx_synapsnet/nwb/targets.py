@@ -15,7 +15,7 @@ from .disk_errors import plain_errors
 from .layout import Format
 from .lindi_tar import require_lindi
 from .locking import sole_writer
-from .replace import recover, set_aside
+from .replace import recover, require_free, set_aside
 
 
 @dataclass(frozen=True)
@@ -124,20 +124,6 @@ def zarr_io() -> Any:
     except ImportError as error:
         raise missing_extra("hdmf-zarr", "zarr") from error
     return NWBZarrIO
-
-
-def require_free(path: Path) -> None:
-    """Raise if a path is taken.
-
-    Raises
-    ------
-    InputError
-        If there is anything, be it a link into nowhere.
-    """
-    if path.exists() or path.is_symlink():
-        raise InputError(
-            "this path is taken", where=str(path), remedy="Choose another one; an existing file is never overwritten."
-        )
 
 
 def require_amendable(path: Path) -> Path:
