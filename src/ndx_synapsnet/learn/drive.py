@@ -27,7 +27,7 @@ from .coordinate_descent import CoupledDesign, to_array
 from .deconvolution import estimate_decay, with_sources
 from .kalman import Array, Stationary, filter_series, run_recursion, smooth_series, stationary
 from .moments import Moments, gather_covariates, gather_moments
-from .shrinkage import Posterior, Prior, shrink_coupled
+from .shrinkage import Prior, shrink_coupled
 from .windows import Windows
 
 _BLOCK = 2**20  # numbers of a series gathered at a time
@@ -177,8 +177,8 @@ class DriveFit:
     """(k, k) Φ."""
     innovation: Array
     """(k, k) Q."""
-    posterior: Posterior
-    """Of A off the diagonal and of D, (N, N + K)."""
+    prior: Prior | None
+    """Of A off the diagonal and of D, as learned; None before any of them is."""
     deflation: float
     """Samples that count as one."""
     validation_mse: tuple[float, ...]
@@ -244,9 +244,15 @@ def fit_drive(windows: Windows, config: DriveConfig | None = None) -> DriveFit:
     config = config or DriveConfig()
     wanted = config.deconvolve if windows.window > 1 else False  # what is new takes two samples to see
     ways = (False, True) if wanted is None else (wanted,)
-    sent = [estimate_decay(windows) if new else np.zeros(windows.n_neurons) for new in ways]
-    tried = [_without_drive(windows, decay, config.deflations) for decay in sent]
-    fit, moments = min(tried, key=lambda each: each[0].validation_mse[0])
+    best: tuple[DriveFit, Moments] | None = None
+    for new in ways:
+        decay = estimate_decay(windows) if new else np.zeros(windows.n_neurons)
+        tried = _without_drive(windows, decay, config.deflations)
+        if best is None or tried[0].validation_mse[0] < best[0].validation_mse[0]:
+            best = tried
+        del tried  # moments are N² W numbers: no more of them than need be
+    assert best is not None
+    fit, moments = best
     windows = with_sources(windows, fit.decay)
     losses = [*fit.validation_mse]
     most = config.most if config.components is None else config.components
@@ -303,14 +309,13 @@ def _without_drive(windows: Windows, decay: Array, deflations: Sequence[float]) 
     moments = replace(raw.centred(raw), **means)
     del raw
     n, k = windows.n_neurons, 0
-    nothing = np.zeros((n, n + windows.n_behaviors))
     best: DriveFit | None = None
     for deflation in deflations:
         start = DriveFit(
             decay=decay, weights=np.zeros((n, n)), own=np.zeros((n, windows.window - 1)),
             behavior=np.zeros((n, windows.n_behaviors)), intercept=np.zeros(n), loadings=np.zeros((n, k)),
             noise=np.ones(n), transition=np.zeros((k, k)), innovation=np.zeros((k, k)), deflation=deflation,
-            validation_mse=(), posterior=Posterior(nothing, nothing, nothing, np.ones(n), Prior.sparse(), 0),
+            validation_mse=(), prior=None,
         )  # fmt: skip
         fit = _maximise(windows, moments, start, np.zeros((len(windows.activity), k)), np.zeros((k, k)), _SWEEPS)
         fit = replace(fit, validation_mse=(_validation_mse(windows, fit),))
@@ -357,8 +362,8 @@ def _maximise(
     del freed  # with the design there are two sets of N² W products, and need not be three
     posterior = shrink_coupled(
         design, targets, left, len(windows.targets["train"]) / fit.deflation,
-        start=fit.posterior.mean, prior=fit.posterior.prior, sweeps=sweeps,
-        noise=fit.posterior.noise if fit.posterior.sweeps else None,
+        start=design.without_own(np.hstack([fit.weights, fit.behavior])), prior=fit.prior, sweeps=sweeps,
+        noise=None if fit.prior is None else fit.noise,
     )  # fmt: skip
     shared, own = design.coefficients(targets, posterior.mean)
     explained = to_array(drive.shared) @ shared.T + np.einsum("lfn,nl->fn", to_array(drive.own), own)
@@ -368,7 +373,7 @@ def _maximise(
     intercept -= loadings @ to_array(drive.mean) + (own * to_array(moments.own_mean)).sum(1)
     return replace(
         fit, weights=shared[:, :n], own=own, behavior=shared[:, n:], loadings=loadings, intercept=intercept,
-        noise=np.maximum(posterior.noise, _LEAST_NOISE), posterior=posterior,
+        noise=np.maximum(posterior.noise, _LEAST_NOISE), prior=posterior.prior,
     )  # fmt: skip
 
 
