@@ -25,6 +25,7 @@ from ndx_synapsnet.benchmark.fuzz.targets import put
 from ndx_synapsnet.cli import main
 from ndx_synapsnet.cli.files import remote_stem
 from ndx_synapsnet.errors import InputError, printable
+from ndx_synapsnet.nwb.checks import require_size
 from ndx_synapsnet.nwb.results import read_result
 from ndx_synapsnet.nwb.sources import open_source
 from ndx_synapsnet.nwb.wiring import read_wiring
@@ -155,6 +156,7 @@ def attribute(place: str, name: str, value: object) -> Damage:
         (packed("provenance/behavior_names", 1), "behavior_names holds 1048576 values, expected at most"),
         (elsewhere("effective/weights", virtual=False), "effective: the values of weights lie in another file"),
         (elsewhere("forecast/data", virtual=True), "forecast: the values of data lie in another file"),
+        (elsewhere("provenance/training_curve/id", virtual=True), "training_curve: the values of id lie in"),
         (region_of("provenance/training_curve"), "targets: the region is of another table"),
         (region_of("effective"), "pynwb cannot read the file"),
         (names_itself, "pynwb cannot read the file"),
@@ -190,6 +192,18 @@ def test_damage_is_refused(whole: Path, tmp_path: Path, damage: Damage, message:
     else:
         read_result(path)
     assert dict(os.environ) == before  # what a pickle would change
+
+
+def test_a_type_that_cannot_be_told_is_refused() -> None:
+    class Damaged:
+        shape = (1,)
+
+        @property
+        def dtype(self) -> np.dtype:
+            raise TypeError("Unknown string encoding (value 3)")  # as h5py on bytes that were flipped
+
+    with pytest.raises(InputError, match=r"x.nwb: the type of name cannot be read \(Unknown string encoding"):
+        require_size(Damaged(), "name", where="x.nwb")
 
 
 def test_edges_are_not_read_beyond_what_there_can_be(whole: Path, tmp_path: Path) -> None:

@@ -243,7 +243,10 @@ def require_size(data: Any, name: str, *, where: str) -> None:
     InputError
         With the numbers.
     """
-    itemsize = np.dtype(data.dtype).itemsize
+    try:
+        itemsize = np.dtype(data.dtype).itemsize
+    except (TypeError, ValueError) as error:  # a type that h5py does not know: the file is damaged
+        raise InputError(f"the type of {name} cannot be read ({error})", where=where) from error
     # zarr makes whole chunks
     size = max(math.prod(lengths) * itemsize for lengths in (data.shape or (), getattr(data, "chunks", None) or ()))
     if isinstance(data, np.ndarray) or size <= FREELY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import h5py
@@ -16,9 +17,9 @@ _REGION = "DynamicTableRegion"
 
 
 def require_sound(file: Any, where: str) -> None:
-    """Raise if a region of a result declares more rows than the file holds, or has them in another file.
+    """Raise if a region of a result declares more rows than the file holds, or any of its values lie in another file.
 
-    So do the texts about the session, which lie in the root and in ``general``.
+    The texts about the session, which lie in the root and in ``general``, are not to declare more than there is either.
 
     Parameters
     ----------
@@ -36,10 +37,12 @@ def require_sound(file: Any, where: str) -> None:
         for item in _inside(texts):
             if hasattr(item, "shape"):
                 require_size(item, str(item.name), where=where)
-    for region in _regions(file):
+    fits = list(_fits(file))
+    for dataset in (each for fit in fits if isinstance(fit, h5py.Group) for each in _datasets(fit)):
+        group, _, name = str(dataset.name).rpartition("/")
+        require_here(dataset, name, where=f"{where}: {group}")  # HDF5 itself can crash on one that leads elsewhere
+    for region in _regions(fits):
         place = f"{where}: {region.name}"
-        if isinstance(region, h5py.Dataset):
-            require_here(region, "the region", where=place)
         require_size(region, "the region", where=place)
         if math.prod(region.shape or ()) > MOST_NEURONS:
             raise InputError(
@@ -48,10 +51,22 @@ def require_sound(file: Any, where: str) -> None:
             )
 
 
-def _regions(file: Any) -> Iterator[Any]:
-    """Yield the regions of tables in the results of a file."""
+def _fits(file: Any) -> Iterator[Any]:
+    """Yield the results of a file."""
     modules = _inside(_get(file, "processing"))
-    fits = (fit for module in modules for fit in _inside(module) if _kind(fit) == _CONTAINER)
+    return (fit for module in modules for fit in _inside(module) if _kind(fit) == _CONTAINER)
+
+
+def _datasets(fit: h5py.Group) -> list[h5py.Dataset]:
+    """Return the datasets of a result that can be opened."""
+    found: list[h5py.Dataset] = []
+    with suppress(Exception):  # damaged: for pynwb to say, which opens it next
+        fit.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _regions(fits: list[Any]) -> Iterator[Any]:
+    """Yield the regions of tables in results."""
     for item in (item for fit in fits for part in _inside(fit) for item in _inside(part)):
         if hasattr(item, "shape") and _kind(item) == _REGION:
             yield item
