@@ -274,9 +274,13 @@ def test_reading_in_a_process_of_its_own_tells_faults_apart(tmp_path: Path) -> N
             "crash in a library": lambda: os.kill(os.getpid(), signal.SIGSEGV),
         }
         folder = Path(sys.argv[1])
+
+        def make():
+            assert len(b"x" * (1280 << 20))  # what is used in the making does not count
+            return folder / "x", "said"
+
         print(json.dumps({
-            name: process.read_apart(0, lambda: (folder / "x", "said"), lambda path, scratch: do(), folder).outcome
-            for name, do in ways.items()
+            name: process.read_apart(0, make, lambda path, scratch: do(), folder).outcome for name, do in ways.items()
         }))
     """
     folder = tmp_path / "apart"
