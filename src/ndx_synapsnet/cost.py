@@ -58,14 +58,18 @@ def estimate_cost(n_neurons: int, n_samples: int, config: ExperimentConfig | Non
     steps = total_steps(math.ceil(trained / model.stretch), config.train) * (len(config.penalty_grid) or 1)
     share = n_neurons / tried
     total = min(seconds) * together * steps * share
-    arrays = 3 * 4 * n_neurons * n_samples + 6 * 4 * n_neurons**2
+    series, matrix = 4 * n_neurons * n_samples, 4 * n_neurons**2
+    stage = series  # what one of them takes beside the recording and its z-scored copy
     if config.model.drive:
         linear, slopes = _stages(model, windows[0])
         total += trained * share * (linear * share + slopes)
-        # of the readout: three series in half precision, products with each covariate, and copies in double precision
         shared = len(windows[0].behavior_names) + 4
-        arrays += 3 * 2 * n_neurons * n_samples + (12 * shared + 6 * 8) * n_neurons**2
+        stage = max(
+            (3 * config.windows.window + 14) * 2 * matrix,  # the linear stage: products of all lags, and copies
+            series * 3 // 2 + (3 * shared + 12) * matrix,  # the readout: three series in half precision, and products
+        )
     columns = config.train.batch_size * n_neurons * (config.windows.window + model.stretch - 1)
+    arrays = 2 * series + 6 * matrix + stage
     return Cost(total, arrays + 4 * columns * 8 * config.model.hidden + _LIBRARY_BYTES)
 
 
