@@ -94,9 +94,17 @@ class Linear(Solver):
         """Solve the normal equations of every session."""
         for w in windows:
             train, validation = (self.moments(w, part) for part in ("train", "validation"))
-            strength, shared, own = _ridge(train.centred(train), validation.centred(train), self.strengths)
+            shared_mean, own_mean, target_mean = train.shared_mean, train.own_mean, train.target_mean
+            # one after the other takes the place of what it is made from: each is N² W numbers
+            validation = validation.centred(train)
+            train = train.centred(train)
+            values, vectors = _diagonalised(train.shared)
+            train = _rotated(train, vectors)
+            validation = _rotated(validation, vectors)
+            strength, shared, own = _ridge(train, validation, values, self.strengths)
+            shared = vectors @ shared
             # the intercept undoes the centring
-            intercept = train.target_mean - train.shared_mean @ shared - (own * train.own_mean).sum(1)
+            intercept = target_mean - shared_mean @ shared - (own * own_mean).sum(1)
             for name, value in (("shared", shared), ("own", own), ("intercept", intercept), ("strength", strength)):
                 self.get_buffer(f"{name}_{w.session}").copy_(value)
 
@@ -167,13 +175,21 @@ REFERENCES: dict[str, Callable[[Sequence[Windows]], Solver]] = {
 }
 
 
-def _ridge(train: Moments, validation: Moments, strengths: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+def _diagonalised(shared: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the eigenvalues (p,) and eigenvectors (p, p) of S."""
+    if not len(shared):
+        return shared.diagonal(), shared
+    values, vectors = torch.linalg.eigh(shared)
+    return values, vectors
+
+
+def _ridge(
+    train: Moments, validation: Moments, values: Tensor, strengths: Sequence[float]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the strength with the lowest validation MSE, and its coefficients (p, N) and (N, L).
 
-    The moments are centred. All is done in the basis where S is diagonal.
+    The moments are centred, and in the basis where S is diagonal: `values` (p,).
     """
-    values, vectors = torch.linalg.eigh(train.shared) if len(train.shared) else (train.shared.diagonal(), train.shared)
-    train, validation = (_rotated(each, vectors) for each in (train, validation))
     inverses = 1 / (values.clamp(min=0) + torch.tensor(strengths).to(values)[:, None])  # (strengths, p)
     # without own lags the coefficients are a diagonal times what follows, and all strengths share one product
     squares = validation.shared * (train.shared_target @ train.shared_target.T) if not len(train.cross) else None
@@ -185,7 +201,7 @@ def _ridge(train: Moments, validation: Moments, strengths: Sequence[float]) -> t
         if best is None or loss < best[0]:
             best = (loss, strength, shared, own)
     assert best is not None
-    return torch.tensor(best[1]), vectors @ best[2], best[3]
+    return torch.tensor(best[1]), best[2], best[3]
 
 
 def _rotated(moments: Moments, vectors: Tensor) -> Moments:
