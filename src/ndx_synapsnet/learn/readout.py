@@ -137,8 +137,8 @@ def take_if_better(model: SynapsNet, session: int, found: Readout) -> str:
     with torch.no_grad():
         weights.copy_(kept)
     return (
-        "The network keeps the linear model's connectivity for its forecasts: with that read out of it the validation "
-        f"MSE would be {after:.5g}, not {before:.5g}"
+        "The network keeps the linear model's connectivity for its forecasts: that read out of it does not lower the "
+        f"validation MSE ({after:.5g} and {before:.5g})"
     )
 
 
