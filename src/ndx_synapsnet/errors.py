@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 
+_MOST_SHOWN = 10_000
+
 
 def printable(text: str) -> str:
     """Return text that may be shown: what is in a file must not steer a terminal, nor turn the direction of reading.
 
-    Control characters, those that format, and what is no character become replacement characters; line ends stay.
+    Control characters, those that format, and what is no character become replacement characters; line ends stay. Of
+    more than 10,000 characters the first are shown: a page of them takes minutes to lay out.
     """
+    if len(text) > _MOST_SHOWN:
+        text = f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
     if text.isprintable():
         return text
     shown = (c if c.isprintable() or c == "\n" or unicodedata.category(c) == "Zs" else "\ufffd" for c in text)

@@ -248,6 +248,7 @@ def test_what_looks_harmless_is_looked_at() -> None:
 def test_errors_and_tables_show_what_is_printable() -> None:
     assert str(InputError(EVIL, where="\x9b", remedy="\u2066")) == "�: �[2J�[/red]<script>alert(1)</script>. �"
     assert printable("µ\N{NO-BREAK SPACE}m\n") == "µ\N{NO-BREAK SPACE}m\n"
+    assert printable("x" * 3_000_000) == "x" * 10_000 + "… (3,000,000 characters)"
     shown = tables.text(tables.grid(EVIL, [EVIL], [[EVIL]]), tables.pairs(EVIL, {EVIL: EVIL}))
     require_harmless(shown)
     assert shown.count("[/red]") == 6  # as it is, and no markup

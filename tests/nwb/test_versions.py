@@ -181,6 +181,32 @@ def test_types_of_the_same_name_elsewhere_are_not_ours(fitted: Path, make_result
     assert read_result(fitted) == make_result()
 
 
+class _Unreadable(dict):
+    def items(self) -> Any:
+        raise RuntimeError("Link iteration failed")  # as h5py on bytes that were flipped
+
+    __iter__ = items
+
+
+class _Part:
+    def __init__(self, text: str, shape: tuple[int, ...] = ()) -> None:
+        self.text, self.shape = text, shape
+
+    def __getitem__(self, _: tuple[()]) -> str:
+        assert not self.shape, "it is read whole"
+        return self.text
+
+
+def test_damaged_schemas_are_told_without_reading_what_they_declare() -> None:
+    def reason(parts: Any) -> Any:
+        return versions.reason_unreadable({"specifications": {"ndx-x": {"1.0.0": parts}}})
+
+    assert reason({"namespace": _Part("{}", ())}) == reason(_Unreadable()) is None
+    for part in (_Part("{"), _Part("", (2**40,))):
+        assert "the schema of the extension ndx-x that the file keeps is damaged" in reason({"namespace": part})[0]
+    assert cached_version({"specifications": {NAMESPACE: _Unreadable()}}) is None
+
+
 @pytest.mark.parametrize(
     ("types", "includes", "words"),
     [

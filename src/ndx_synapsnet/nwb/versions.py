@@ -7,6 +7,7 @@ major number wrote as far as it knows the types. pynwb leaves out what it does n
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from .types import NAMESPACE
 
 _SCHEMAS = "specifications"
 _LONGEST = 40  # characters of a version that are shown
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OSError)  # what reading schemas may raise
 
 
 def own_version() -> str:
@@ -35,7 +37,7 @@ def cached_version(root: Any) -> str | None:
         The root group of the open file: of h5py, zarr or lindi.
     """
     versions: list[str] = []
-    with suppress(KeyError, TypeError, ValueError, AttributeError):
+    with suppress(*_DAMAGED):
         versions = [str(name) for name in root[_SCHEMAS][NAMESPACE]]
     return max(versions, key=_numbers, default=None)
 
@@ -122,13 +124,15 @@ def reason_unreadable(root: Any) -> tuple[str, str] | None:
 
 def _broken(root: Any) -> Iterator[str]:
     """Yield the extensions with a schema in the file that is no JSON."""
-    with suppress(KeyError, TypeError, AttributeError):
+    with suppress(*_DAMAGED):
         for name, versions in root[_SCHEMAS].items():
             for parts in versions.values():
                 for part in parts.values():
                     try:
-                        json.loads(part[()])
-                    except (TypeError, ValueError, RecursionError):
+                        sound = math.prod(part.shape) == 1 and json.loads(part[()]) is not None  # one text
+                    except (*_DAMAGED, RecursionError):
+                        sound = False
+                    if not sound:
                         yield str(name)
 
 

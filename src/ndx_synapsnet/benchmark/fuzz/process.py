@@ -27,6 +27,8 @@ Outcome = Literal["read", "refused", "OURS", "FORBIDDEN", "HANG", "MEMORY", "cra
 SECONDS, WAITING = 10, 120
 #: Most memory of a process in bytes, libraries included.
 MEMORY = 2**30
+#: Most that the making of a mutant may ask for: some damage is made by reading what other damage declares.
+MAKING = 6 * 2**30
 
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 
@@ -115,6 +117,7 @@ def _child(
     code = 70
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_AS, (MAKING, MAKING))
         path, said = make()
         notes.write_text(json.dumps({"said": said}), encoding="utf-8")
         with trace.open("w") as stacks, open(os.devnull, "w") as nothing:

@@ -119,7 +119,9 @@ def _make_file(corpus: Sequence[Seedling], seed: int, index: int, folder: Path) 
                 try:
                     said.append(MUTATIONS[name][0](file, targets, rng))
                     break
-                except (KeyError, ValueError, TypeError, OSError, IndexError, RuntimeError, AttributeError):
+                except (
+                    KeyError, ValueError, TypeError, OSError, IndexError, RuntimeError, AttributeError, MemoryError,
+                ):  # fmt: skip
                     name = rng.choice(list(MUTATIONS))
     return path, f"{names[0]} | {seedling.name}: {'; '.join(said)}"
 
