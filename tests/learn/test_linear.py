@@ -155,7 +155,7 @@ def test_moments_freed_of_covariates_are_those_of_residuals(windows):
     s, o, y = table(w, "train")
     series = np.random.default_rng(3).normal(1, 2, (len(w.activity), 2)) + w.activity.numpy()[:, :1]
     train = moments.gather_moments(w, "train", population=True, first=2)
-    covariates = moments.gather_covariates(w, "train", torch.from_numpy(series), first=2, about=train)
+    covariates = moments.gather_covariates(w, "train", torch.from_numpy(series), first=2)
     found = train.centred(train).freed_of(covariates)
 
     c = np.column_stack([np.ones(len(s)), series[w.targets["train"].numpy()]])

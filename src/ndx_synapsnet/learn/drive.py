@@ -353,7 +353,7 @@ def _maximise(
 ) -> DriveFit:
     """Return the regression of the training samples on all predictors and the hidden drive (T, k)."""
     n = windows.n_neurons
-    drive = gather_covariates(windows, "train", torch.from_numpy(series).to(windows.device), first=2, about=moments)
+    drive = gather_covariates(windows, "train", torch.from_numpy(series).to(windows.device), first=2)
     drive = replace(drive, products=drive.products + torch.from_numpy(covariance).to(windows.device))
     freed = moments.freed_of(drive)
     design = CoupledDesign(freed)

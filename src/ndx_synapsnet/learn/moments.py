@@ -145,7 +145,7 @@ def gather_moments(windows: Windows, part: str, *, population: bool, first: int 
     return sums
 
 
-def gather_covariates(windows: Windows, part: str, series: Tensor, *, first: int, about: Moments) -> Covariates:
+def gather_covariates(windows: Windows, part: str, series: Tensor, *, first: int) -> Covariates:
     """Return the products of further series with what a part's windows hold.
 
     Parameters
@@ -158,12 +158,10 @@ def gather_covariates(windows: Windows, part: str, series: Tensor, *, first: int
         (T, f) covariates, float64; the row of a sample acts on that sample.
     first : int
         First of each neuron's own lags, as in `gather_moments`.
-    about : Moments
-        Its means are those of the part's windows, with the same lags and shared predictors.
     """
     w, indices = windows, windows.targets[part]
     lags = range(w.window, first - 1, -1)
-    n, p, f = w.n_neurons, len(about.shared), series.shape[1]
+    n, p, f = w.n_neurons, w.n_neurons + w.n_behaviors, series.shape[1]
     chosen = series.index_select(0, indices)
     mean = chosen.mean(0)
     products = chosen.T @ chosen / len(indices)
