@@ -397,3 +397,19 @@ def test_names_of_files_come_from_no_path_of_others(address: str) -> None:
 def test_paths_that_no_asset_has_are_refused(path: str) -> None:
     with pytest.raises(InputError, match=r"no asset can have this path|NUL|control characters"):
         open_source(f"DANDI:000000/{path}")
+
+
+def test_a_chunk_is_not_believed_how_many_texts_it_holds() -> None:
+    import numcodecs
+
+    from ndx_synapsnet.nwb.sources.zarr_texts import bound_texts
+
+    bound_texts()
+    for name, values in (("vlen-utf8", ["a", "", "µ"]), ("vlen-bytes", [b"a", b"", b"zz"])):
+        codec = numcodecs.get_codec({"id": name})
+        for some in (values, []):
+            assert codec.decode(codec.encode(np.array(some, object))).tolist() == some
+        flipped = bytearray(codec.encode(np.array(values, object)))
+        flipped[3] = 0x7F
+        with pytest.raises(ValueError, match="a chunk declares 2130706435 texts and has room for 3"):
+            codec.decode(bytes(flipped))

@@ -9,6 +9,9 @@ import numpy as np
 from hdmf_zarr import NWBZarrIO
 
 from ...errors import InputError
+from .zarr_texts import bound_texts
+
+bound_texts()  # before anything of a store is read
 
 _LARGEST = 2**20  # bytes of a value: zarr makes one, to fill chunks with, as soon as it reads of them
 
