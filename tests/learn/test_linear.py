@@ -124,6 +124,20 @@ def test_blocks_do_not_matter(windows, name, monkeypatch):
         )
 
 
+def products(s: np.ndarray, o: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean products of shared (m, p) and own predictors (m, N, L) and targets (m, N), as `Moments` names them."""
+    return {
+        "shared": s.T @ s / len(s), "cross": np.einsum("bp,bnl->lpn", s, o) / len(s),
+        "own": np.einsum("bnk,bnl->nkl", o, o) / len(s), "shared_target": s.T @ y / len(s),
+        "own_target": np.einsum("bnl,bn->nl", o, y) / len(s), "target": (y**2).mean(0),
+    }  # fmt: skip
+
+
+def assert_moments(found: moments.Moments, expected: dict[str, np.ndarray]) -> None:
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize(("population", "first"), [(True, 2), (False, 1), (True, None)])
 def test_moments_are_those_of_the_windows_themselves(windows, population, first):
     """Also about other means, and although most products of own lags are never formed."""
@@ -140,14 +154,8 @@ def test_moments_are_those_of_the_windows_themselves(windows, population, first)
     train, validation = (moments.gather_moments(w, part, population=population, first=first) for part in PARTS[:2])
     for found, part in ((train.centred(train), "train"), (validation.centred(train), "validation")):
         s, o, y = (each - mean.mean(0) for each, mean in zip(predictors(part), predictors("train"), strict=True))
-        expected = {
-            "shared_mean": s.mean(0), "own_mean": o.mean(0), "target_mean": y.mean(0),
-            "shared": s.T @ s / len(s), "cross": np.einsum("bp,bnl->lpn", s, o) / len(s),
-            "own": np.einsum("bnk,bnl->nkl", o, o) / len(s), "shared_target": s.T @ y / len(s),
-            "own_target": np.einsum("bnl,bn->nl", o, y) / len(s), "target": (y**2).mean(0),
-        }  # fmt: skip
-        for name, value in expected.items():
-            np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
+        means = {"shared_mean": s.mean(0), "own_mean": o.mean(0), "target_mean": y.mean(0)}
+        assert_moments(found, means | products(s, o, y))
 
 
 def test_moments_freed_of_covariates_are_those_of_residuals(windows):
@@ -161,13 +169,7 @@ def test_moments_freed_of_covariates_are_those_of_residuals(windows):
     c = np.column_stack([np.ones(len(s)), series[w.targets["train"].numpy()]])
     own = o[:, :, :-1]
     s, own, y = (each - np.einsum("tu,u...->t...", c @ np.linalg.pinv(c), each) for each in (s, own, y))
-    expected = {
-        "shared": s.T @ s / len(s), "cross": np.einsum("bp,bnl->lpn", s, own) / len(s),
-        "own": np.einsum("bnk,bnl->nkl", own, own) / len(s), "shared_target": s.T @ y / len(s),
-        "own_target": np.einsum("bnl,bn->nl", own, y) / len(s), "target": (y**2).mean(0),
-    }  # fmt: skip
-    for name, value in expected.items():
-        np.testing.assert_allclose(getattr(found, name), value, atol=1e-12, err_msg=name)
+    assert_moments(found, products(s, own, y))
 
 
 def test_lags_that_coincide_do_no_harm():
